@@ -1,0 +1,150 @@
+"""The composition root: the only module that reads the environment and makes clients, each once, on first use.
+
+What a function does not use it does not import: the parts are imported where they are put together.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from mangaassist.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from mangaassist.chat.connections import Channel, ConnectionStore
+    from mangaassist.chat.reception import Reception
+    from mangaassist.money.ledger import Ledger
+    from mangaassist.routing.failover import Failover
+    from mangaassist.routing.store import SituationStore
+
+# A table that does not answer must not hold a turn up: the turn goes on without it. The legacy mode waits 50 ms before
+# the second try of a DynamoDB call, the standard mode up to a second.
+TABLE_CALLS = Config(connect_timeout=0.5, read_timeout=0.6, retries={"mode": "legacy", "total_max_attempts": 2})
+# The chain is the retry, and our transport keeps the time.
+MODEL_CALLS = Config(retries={"total_max_attempts": 1})
+# A post that hangs is repeated by the delivery, with more text behind it.
+POSTS = Config(connect_timeout=0.5, read_timeout=1.0, retries={"total_max_attempts": 1})
+
+
+@cache
+def settings() -> Settings:
+    """The deployment's settings; raises pydantic's ValidationError naming each missing or wrong variable."""
+    return Settings.from_env(os.environ)
+
+
+@cache
+def session() -> boto3.Session:
+    """The one session: a second one costs 45 ms of every start."""
+    return boto3.Session()
+
+
+@cache
+def dynamodb() -> DynamoDBClient:
+    """The tables' client."""
+    return session().client("dynamodb", config=TABLE_CALLS)
+
+
+@cache
+def connections() -> ConnectionStore:
+    """Shoppers' connections and limits."""
+    from mangaassist.chat.connections import ConnectionStore
+
+    return ConnectionStore(dynamodb(), settings().connections_table)
+
+
+@cache
+def channel() -> Channel:
+    """The way back to the shoppers."""
+    from mangaassist.chat.connections import Channel
+
+    endpoint = settings().connections_endpoint
+    return Channel(session().client("apigatewaymanagementapi", endpoint_url=endpoint, config=POSTS))
+
+
+@cache
+def bedrock(region: str) -> BedrockRuntimeClient:
+    """The models' client in a region."""
+    return session().client("bedrock-runtime", region_name=region, config=MODEL_CALLS)
+
+
+@cache
+def situation() -> SituationStore:
+    """What all environments know together."""
+    from mangaassist.chat import report
+    from mangaassist.routing import policy
+    from mangaassist.routing.store import SituationStore
+
+    return SituationStore(
+        dynamodb(),
+        settings().situation_table,
+        default_policy=policy.preset(settings().policy_preset),
+        on_invalid_policy=report.invalid_policy,
+    )
+
+
+@cache
+def reception() -> Reception:
+    """The message function's whole application."""
+    from mangaassist.chat.conversation import Conversation, Stores
+    from mangaassist.chat.followup import Followup
+    from mangaassist.chat.once import Once
+    from mangaassist.chat.reception import Reception
+    from mangaassist.chat.sessions import SessionStore
+    from mangaassist.chat.turns import TurnStore
+    from mangaassist.money.ledger import Ledger
+
+    chosen, client = settings(), dynamodb()
+    turns = TurnStore(client, chosen.turns_table)
+    ledger = Ledger(client, situation_table=chosen.situation_table, turns_table=chosen.turns_table)
+    stores = Stores(
+        connections=connections(),
+        once=Once(client, chosen.idempotency_table),
+        situation=situation(),
+        sessions=SessionStore(client, chosen.turns_table, ttl_days=chosen.session_ttl_days),
+        turns=turns,
+        ledger=ledger,
+    )
+    followup = Followup(turns, channel())
+    conversation = Conversation(
+        stores=stores,
+        failover=_failover(ledger),
+        followup=followup,
+        poster=channel(),
+        turns_per_minute=chosen.turns_per_minute,
+    )
+    return Reception(conversation, followup, channel())
+
+
+def warm_up() -> None:
+    """Build the message function during Lambda's init phase, which has more CPU and may be snapshotted.
+
+    Elsewhere (tests, the twin) importing a handler does nothing.
+    """
+    if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
+        reception()
+        bedrock(os.environ["AWS_REGION"])
+
+
+def _failover(ledger: Ledger) -> Failover:
+    from mangaassist.routing.backends.bedrock import BedrockBackend
+    from mangaassist.routing.backends.transport import Transport
+    from mangaassist.routing.estimates import Estimates
+    from mangaassist.routing.failover import Failover
+    from mangaassist.tokens import estimate
+
+    chosen = settings()
+    models = BedrockBackend(
+        clients=bedrock,
+        transport=Transport(),
+        estimate_tokens=estimate,
+        guardrail_id=chosen.guardrail_id,
+        guardrail_version=chosen.guardrail_version,
+    )
+    return Failover(backends={"bedrock": models}, estimates=Estimates(), purse=ledger, probes=situation())

@@ -1,0 +1,212 @@
+"""Shoppers' connections: who holds how many, how fast each may ask, and the way back to them."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mangaassist.errors import ConnectionGone, TooFast
+from mangaassist.observability import count, logger
+from mangaassist.stores import (
+    NO_ANSWER,
+    condition_failed,
+    error_code,
+    found_item,
+    from_item,
+    http_status,
+    store_errors,
+    to_item,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+CONNECTION_LIFE_S = 2 * 60 * 60  # API Gateway closes a connection at this age
+MARGIN_S = 10 * 60
+OPEN_ATTEMPTS = 4  # each failed one means that another connection of the same user came or went meanwhile
+CLEARED_AT_ONCE = 50  # expired places in one write: an expression may have 300 operators
+MINUTE_MS = 60_000
+
+TAKE_ONLY_PLACE = "SET connections = :only, expires_at = :expires_at"
+HOLDS_NOTHING = "attribute_not_exists(connections) OR size(connections) = :none"
+TAKE_PLACE = "SET connections.#id = :expires_at, expires_at = :expires_at"
+HAS_ROOM = "attribute_exists(connections) AND size(connections) < :room"
+CHARGE_FULL_BUCKET = "SET next_allowed_ms = :charged, expires_at = if_not_exists(expires_at, :expires_at)"
+CHARGE_BUCKET = "SET next_allowed_ms = next_allowed_ms + :interval"
+IS_FULL = "attribute_not_exists(next_allowed_ms) OR next_allowed_ms <= :now"
+IS_NOT_EMPTY = "next_allowed_ms <= :latest"
+
+
+class ConnectionStore:
+    """The connections table: one row per connection, and one per user that carries both of the user's limits.
+
+    `clock` gives epoch seconds. Every method raises StoreUnavailable when the table cannot serve.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str, clock: Callable[[], float] = time.time) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock
+
+    def open(self, connection_id: str, user_id: str, limit: int) -> bool:
+        """Record a connection; False when its user holds `limit` live connections already.
+
+        The connection's row goes first: should the second write fail, an orphaned row only expires; a place that
+        nobody gives back would count against its user until then.
+        """
+        now_s = int(self._clock())
+        expires_at = now_s + CONNECTION_LIFE_S + MARGIN_S
+        row = {"user_id": user_id, "connected_at": now_s, "expires_at": expires_at}
+        with store_errors():
+            self._client.put_item(TableName=self._table, Item=to_item(_connection(connection_id) | row))
+            if self._take_place(connection_id, user_id, limit, now_s, expires_at):
+                return True
+            self._client.delete_item(TableName=self._table, Key=to_item(_connection(connection_id)))
+            return False
+
+    def close(self, connection_id: str, user_id: str | None) -> None:
+        """Forget a connection and give back its place; safe to repeat and when nothing is there.
+
+        Connection ids are never used twice and places are keyed by them, so a late close takes away nothing newer.
+        """
+        with store_errors():
+            reply = self._client.delete_item(
+                TableName=self._table, Key=to_item(_connection(connection_id)), ReturnValues="ALL_OLD"
+            )
+            owner = user_id or from_item(reply.get("Attributes", {})).get("user_id")
+            if owner:
+                self._update(
+                    owner, "REMOVE connections.#id", "attribute_exists(connections.#id)", names={"#id": connection_id}
+                )
+
+    def admit_turn(self, user_id: str, per_minute: int, burst: int) -> float:
+        """Admit one more turn of a user: 0.0 when it may go on, else the seconds after which it could.
+
+        This is a token bucket of `burst` tokens that gains `per_minute` of them, kept as one number (the generic cell
+        rate algorithm): N, the instant at which the bucket will be full again. A token takes I = 60000 / per_minute ms
+        to come back (rounded up: never faster than promised), and N - now, if positive, is what was spent and is not
+        back yet. A turn needs one token, so N - now + I <= burst * I, and is charged: N becomes max(N, now) + I.
+
+        * Bucket full (N <= now or no N): one write, N = now + I, on that condition.
+        * Otherwise the refusal of that write tells N. With too little left the turn is refused until N + I - burst * I;
+          with enough, a second write sets N = N + I on condition that N + I <= now + burst * I still holds.
+
+        Exact under concurrency: each condition is judged with its write, and N only grows, so what a refusal said of
+        N > now stays true.
+        """
+        now_ms = int(self._clock() * 1000)
+        interval_ms = math.ceil(MINUTE_MS / per_minute)
+        latest_ms = now_ms + (burst - 1) * interval_ms
+        kept_until = now_ms // 1000 + CONNECTION_LIFE_S + MARGIN_S
+        full = {":now": now_ms, ":charged": now_ms + interval_ms, ":expires_at": kept_until}
+        with store_errors():
+            found = self._update(user_id, CHARGE_FULL_BUCKET, IS_FULL, full)
+            if found and found["next_allowed_ms"] <= latest_ms:
+                found = self._update(
+                    user_id, CHARGE_BUCKET, IS_NOT_EMPTY, {":interval": interval_ms, ":latest": latest_ms}
+                )
+        return 0.0 if found is None else (found["next_allowed_ms"] - latest_ms) / 1000
+
+    def _take_place(self, connection_id: str, user_id: str, limit: int, now_s: int, expires_at: int) -> bool:
+        """Add a connection to its user's map: one write for a user's only connection, as a rule two for a further one.
+
+        A map that is full is cleared of its expired places by the write that adds the new one, on condition that they
+        are there still.
+        """
+        places: dict[str, int] = {}  # nothing is known yet, and most users hold nothing
+        for _ in range(OPEN_ATTEMPTS):
+            if not places:
+                only = {":only": {connection_id: expires_at}, ":expires_at": expires_at, ":none": 0}
+                found = self._update(user_id, TAKE_ONLY_PLACE, HOLDS_NOTHING, only)
+            else:
+                expired = [place for place, until in places.items() if until <= now_s] if len(places) >= limit else []
+                if len(places) - len(expired) >= limit:
+                    return False
+                found = self._take_further_place(connection_id, user_id, limit, expires_at, expired[:CLEARED_AT_ONCE])
+            if found is None:
+                return True
+            places = found.get("connections", {})
+            if connection_id in places:  # the SDK repeated a write whose answer was lost
+                return True
+        return False
+
+    def _take_further_place(
+        self, connection_id: str, user_id: str, limit: int, expires_at: int, expired: list[str]
+    ) -> dict[str, Any] | None:
+        cleared = {f"#expired{number}": place for number, place in enumerate(expired)}
+        return self._update(
+            user_id,
+            TAKE_PLACE + (" REMOVE " + ", ".join(f"connections.{name}" for name in cleared) if cleared else ""),
+            HAS_ROOM + "".join(f" AND attribute_exists(connections.{name})" for name in cleared),
+            {":expires_at": expires_at, ":room": limit + len(cleared)},
+            {"#id": connection_id} | cleared,
+        )
+
+    def _update(
+        self,
+        user_id: str,
+        change: str,
+        condition: str,
+        values: Mapping[str, object] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> dict[str, Any] | None:
+        """Change a user's row: None when done, the row as it was found when the condition refused it."""
+        expressions: dict[str, Any] = {"UpdateExpression": change, "ConditionExpression": condition}
+        if values:
+            expressions["ExpressionAttributeValues"] = to_item(values)
+        if names:
+            expressions["ExpressionAttributeNames"] = dict(names)
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=to_item({"pk": f"USER#{user_id}"}),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **expressions,
+            )
+        except ClientError as error:
+            if not condition_failed(error):
+                raise
+            return found_item(error)
+        return None
+
+
+class Channel:
+    """The way back to the shoppers: the gateway's management API."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def post(self, connection_id: str, data: bytes) -> None:
+        """Send one frame of at most 32 KB.
+
+        Raises ConnectionGone when no frame can reach this connection any more, and TooFast when a later post may: the
+        gateway is throttling, its buffer for this client is full, it failed (5xx) or did not answer in time. In the
+        last two cases the frame may have arrived all the same: repeat it unchanged, clients drop a `seq` they have.
+
+        A 403 means that this deployment may not post at all (wrong endpoint, missing permission, a VPC endpoint in
+        between): it is logged as an error, and for the turn it is the same as a shopper who has left.
+        """
+        try:
+            self._client.post_to_connection(ConnectionId=connection_id, Data=data)
+        except ClientError as error:
+            status = http_status(error)
+            if status == 410:
+                raise ConnectionGone(connection_id) from error
+            if status == 403:
+                count("PostsForbidden")
+                logger.error("the gateway forbids posting to connections", extra={"fault": error_code(error)})
+                raise ConnectionGone(connection_id) from error
+            if status == 429 or status >= 500:
+                raise TooFast(error_code(error)) from error
+            raise
+        except NO_ANSWER as error:
+            raise TooFast(type(error).__name__) from error
+
+
+def _connection(connection_id: str) -> dict[str, object]:
+    return {"pk": f"CONNECTION#{connection_id}"}

@@ -1,0 +1,71 @@
+"""What a shopper may want of a turn after asking: its frames again, its end, or to say how it was."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from mangaassist.chat import phrases
+from mangaassist.chat.delivery import Delivery
+from mangaassist.observability import count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mangaassist.chat.delivery import Poster
+    from mangaassist.chat.turns import TurnStore
+
+DIED_AFTER_S = 3.0  # past its deadline; a running turn ends before
+REPLAY_LIMIT_S = 10.0
+
+
+class Followup:
+    """Serves resume, cancel and feedback. Every method raises InvalidRequest("turn_unknown") and StoreUnavailable."""
+
+    def __init__(
+        self,
+        turns: TurnStore,
+        poster: Poster,
+        *,
+        now_s: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._turns = turns
+        self._poster = poster
+        self._now_s = now_s
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    def resume(self, turn_id: str, user_id: str, connection_id: str, *, after: int) -> None:
+        """Send the frames after `after`: from the record of a turn that is over; a running one reads this wish.
+
+        A turn that died without its last frame gets one here, so that no client waits for ever.
+        """
+        wish_id = str(uuid.uuid4())
+        record = self._turns.resume(turn_id, user_id, wish_id=wish_id, connection_id=connection_id, after=after)
+        died = not record.done and self._now_s() > record.deadline_s + DIED_AFTER_S
+        if not record.done and not died:
+            return
+        delivery = Delivery(
+            self._poster, connection_id=connection_id, turn_id=turn_id, monotonic=self._monotonic, sleep=self._sleep
+        )
+        if died:
+            count("TurnDied")
+            delivery.take_over([""] * (after + 1), after)
+            text = phrases.sentence("turn_lost", None)
+            delivery.frame("error", code="turn_lost", message=text, retryable=True, reference=turn_id)
+        else:
+            delivery.take_over(record.frames, after)
+        delivery.drain(self._monotonic() + REPLAY_LIMIT_S)
+
+    def cancel(self, turn_id: str, user_id: str) -> None:
+        """Stop a running turn; without effect on one that is over."""
+        self._turns.cancel(turn_id, user_id)
+        count("CancelRequested")
+
+    def rate(self, turn_id: str, user_id: str, rating: str) -> None:
+        """Keep the shopper's rating of an answer."""
+        self._turns.rate(turn_id, user_id, rating)
+        count("FeedbackUp" if rating == "up" else "FeedbackDown")

@@ -1,0 +1,210 @@
+"""The wire contract: what a shopper's client may send, and what it gets. docs/protocol.yaml tells it as AsyncAPI."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+
+from mangaassist.errors import InvalidRequest
+
+FRAME_BYTES = 32 * 1024  # API Gateway closes a connection with 1009 above this
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+COMPLEXITY_WORDS = {"simple": 0.0, "complex": 1.0}  # what the brief's client sends
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class Ask(_In):
+    """A question. Both ids are optional: the server makes them and says them in `start`."""
+
+    action: Literal["ask"] = "ask"
+    message: str
+    session_id: Id | None = None
+    message_id: Id | None = None
+    complexity: Annotated[float, Field(ge=0, le=1)] | Literal["simple", "complex"] | None = None
+
+    @property
+    def hint(self) -> float | None:
+        """The client's complexity hint as a number; it may only raise the score."""
+        return COMPLEXITY_WORDS[self.complexity] if isinstance(self.complexity, str) else self.complexity
+
+
+class Resume(_In):
+    """A wish for the frames of a turn after `seq` `after`; -1 asks for all of them."""
+
+    action: Literal["resume"]
+    turn_id: Id
+    after: Annotated[int, Field(ge=-1)] = -1
+
+
+class Cancel(_In):
+    """Stop a running turn."""
+
+    action: Literal["cancel"]
+    turn_id: Id
+
+
+class Feedback(_In):
+    """What the shopper thought of an answer."""
+
+    action: Literal["feedback"]
+    turn_id: Id
+    rating: Literal["up", "down"]
+
+
+class Ping(_In):
+    """Keeps an idle connection open."""
+
+    action: Literal["ping"]
+
+
+type Request = Ask | Resume | Cancel | Feedback | Ping
+
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="action")])
+
+
+def parse(body: str | None) -> Request:
+    """Read a client's frame; a body with `message` and no `action` is an `ask`, as the brief's client sends it.
+
+    Raises InvalidRequest with code bad_json | unknown_action | invalid_field.
+    """
+    try:
+        fields = json.loads(body or "")
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("bad_json") from error
+    if not isinstance(fields, dict):
+        raise InvalidRequest("bad_json")
+    if "action" not in fields and "message" in fields:
+        fields["action"] = "ask"
+    try:
+        return _REQUEST.validate_python(fields)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        if first["type"].startswith("union_tag"):
+            raise InvalidRequest("unknown_action") from error
+        field = str(first["loc"][1]) if len(first["loc"]) > 1 else "action"
+        raise InvalidRequest("invalid_field", field=field) from error
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _OfTurn(_Out):
+    turn_id: str
+    seq: Annotated[int, Field(ge=0)]
+
+
+class Start(_OfTurn):
+    """The turn exists; its ids."""
+
+    type: Literal["start"] = "start"
+    session_id: str
+    message_id: str
+
+
+class Delta(_OfTurn):
+    """More text."""
+
+    type: Literal["delta"] = "delta"
+    text: str
+
+
+class Continue(_OfTurn):
+    """Another model goes on from the text so far."""
+
+    type: Literal["continue"] = "continue"
+    target: str
+    reason: str
+
+
+class Restart(_OfTurn):
+    """Another model begins again: the text so far is void."""
+
+    type: Literal["restart"] = "restart"
+    target: str
+    reason: str
+
+
+class Tokens(_Out):
+    """Tokens used; `estimated` when the service could not report them."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    estimated: bool
+
+
+class AttemptLine(_Out):
+    """One attempt of the chain, as told to the shopper and written to the ledger."""
+
+    target: str
+    model: str
+    outcome: str
+    first_text_ms: int | None
+    total_ms: int
+    usage: Tokens
+    cost_usd: float
+
+
+class Citation(_Out):
+    """A catalogue entry that the answer rests on."""
+
+    id: str
+    title: str
+
+
+class End(_OfTurn):
+    """The turn is over and this is how it went."""
+
+    type: Literal["end"] = "end"
+    finish: Literal["complete", "length", "deadline", "cancelled", "filtered", "catalogue"]
+    target: str
+    model: str
+    reason: str
+    attempts: list[AttemptLine]
+    usage: Tokens
+    cost_usd: float
+    first_text_ms: int | None
+    total_ms: int
+    citations: list[Citation]
+
+
+class Error(_Out):
+    """Something went wrong; with `turn_id` and `seq` it ends that turn."""
+
+    type: Literal["error"] = "error"
+    turn_id: str | None = None
+    seq: Annotated[int, Field(ge=0)] | None = None
+    code: str
+    message: str
+    retryable: bool
+    reference: str
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Error:
+        if (self.turn_id is None) != (self.seq is None):
+            raise ValueError("turn_id and seq go together")
+        return self
+
+
+class Pong(_Out):
+    """The answer to a ping."""
+
+    type: Literal["pong"] = "pong"
+
+
+type Frame = Start | Delta | Continue | Restart | End | Error | Pong
+
+FRAME: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="type")])
+
+
+def encode(frame: dict[str, Any]) -> bytes:
+    """A frame as it goes over the wire; Japanese stays readable and short."""
+    return json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,167 @@
+"""What a turn tells when it is over: its `end` frame, its ledger account, its log line and its metrics.
+
+Logs and metrics carry ids, names, times and amounts, never a word of what was said.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mangaassist.money.ledger import TurnAccount, attempt_fields
+from mangaassist.money.prices import Usage, usd
+from mangaassist.observability import count, logger, milliseconds
+from mangaassist.routing.policy import CATALOGUE
+
+if TYPE_CHECKING:
+    from mangaassist.chat.conversation import Turn
+    from mangaassist.money.ledger import Attempt
+    from mangaassist.routing.router import Route
+
+
+def end_fields(turn: Turn) -> dict[str, Any]:
+    """The fields of the `end` frame, beside its type and numbers."""
+    progress = turn.progress
+    return {
+        "finish": progress.finish,
+        "target": progress.target,
+        "model": progress.model,
+        "reason": turn.route.reason,
+        "attempts": [_attempt_line(attempt) for attempt in progress.attempts],
+        "usage": _tokens(_sum([attempt.usage for attempt in progress.attempts])),
+        "cost_usd": usd(sum(attempt.cost_nano_usd for attempt in progress.attempts)),
+        "first_text_ms": first_text_ms(turn),
+        "total_ms": total_ms(turn),
+        "citations": [],
+    }
+
+
+def account(turn: Turn) -> TurnAccount:
+    """What the ledger keeps."""
+    return TurnAccount(
+        turn_id=turn.id,
+        user_id=turn.shopper.user_id,
+        reason=turn.route.reason,
+        finish=turn.progress.finish,
+        first_text_ms=first_text_ms(turn),
+        total_ms=total_ms(turn),
+        attempts=tuple(turn.progress.attempts),
+    )
+
+
+def turn(turn: Turn) -> None:
+    """One log line and the metrics of a finished turn."""
+    progress = turn.progress
+    first_ms = first_text_ms(turn)
+    cost_nano_usd = sum(attempt.cost_nano_usd for attempt in progress.attempts)
+    logger.info(
+        "turn",
+        extra={
+            "turn_id": turn.id,
+            "session_id": turn.session.id,
+            "reason": turn.route.reason,
+            "score": round(turn.route.score, 3),
+            "finish": progress.finish,
+            "target": progress.target,
+            "attempts": [f"{attempt.target}:{attempt.outcome}" for attempt in progress.attempts],
+            "passed_over": [f"{target}:{why}" for target, why in progress.passed_over],
+            "first_text_ms": first_ms,
+            "total_ms": total_ms(turn),
+            "posts": turn.delivery.posts,
+            "cost_nano_usd": cost_nano_usd,
+            "policy_version": turn.view.policy_version,
+            "abandoned": turn.abandoned,
+        },
+    )
+    count("Turns")
+    count("Posts", turn.delivery.posts)
+    count("CostNanoUsd", cost_nano_usd)
+    milliseconds("TotalTime", total_ms(turn))
+    if first_ms is not None:
+        milliseconds("FirstText", first_ms)
+    if len(progress.attempts) > 1:
+        count("Fallbacks")
+    if progress.target == CATALOGUE:
+        count("CatalogueAnswers")
+
+
+def attempt_failed(turn_id: str, target: str, outcome: str) -> None:
+    """A target failed a turn; refusals that no other model cures are the operators' to mend."""
+    if outcome in ("denied", "invalid", "retired"):
+        logger.error("a target refuses calls", extra={"turn_id": turn_id, "target": target, "outcome": outcome})
+        count("TargetRefused")
+    else:
+        logger.warning("a target failed", extra={"turn_id": turn_id, "target": target, "outcome": outcome})
+        count("TargetFailed")
+
+
+def invalid_policy(version: int, reason: str) -> None:
+    """An override of the policy is wrong and ignored; the last good one stays in force."""
+    logger.error("the policy override is invalid", extra={"version": version, "fault": reason})
+    count("InvalidPolicy")
+
+
+def unknown_failure(turn_id: str) -> str:
+    """Log the failure being handled with its stack; gives the reference that the shopper is told."""
+    reference = str(uuid.uuid4())
+    logger.exception("a turn failed", extra={"turn_id": turn_id, "reference": reference})
+    count("TurnFailed")
+    return reference
+
+
+def unsettled(account: TurnAccount) -> None:
+    """The ledger could not be written: its line goes to the log, from where it can be entered."""
+    logger.error(
+        "an account could not be settled",
+        extra={"turn_id": account.turn_id, "lines": [attempt_fields(attempt) for attempt in account.attempts]},
+    )
+    count("LedgerWriteFailed")
+
+
+def without_accounts(route: Route) -> Route:
+    """The route of a turn that nothing may be charged to."""
+    return replace(route, chain=(CATALOGUE,))
+
+
+def first_text_ms(turn: Turn) -> int | None:
+    """Milliseconds from the message's arrival to the post of its first text."""
+    at = turn.delivery.first_text_at
+    return None if at is None else round((at - turn.deadline.arrived_at) * 1000)
+
+
+def total_ms(turn: Turn) -> int:
+    """Milliseconds since the message's arrival."""
+    return round((turn.deadline.monotonic() - turn.deadline.arrived_at) * 1000)
+
+
+def _attempt_line(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "target": attempt.target,
+        "model": attempt.model,
+        "outcome": attempt.outcome,
+        "first_text_ms": attempt.first_text_ms,
+        "total_ms": attempt.total_ms,
+        "usage": _tokens(attempt.usage),
+        "cost_usd": usd(attempt.cost_nano_usd),
+    }
+
+
+def _tokens(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "estimated": usage.estimated,
+    }
+
+
+def _sum(usages: list[Usage]) -> Usage:
+    return Usage(
+        input_tokens=sum(usage.input_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        cache_read_tokens=sum(usage.cache_read_tokens for usage in usages),
+        cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
+        estimated=any(usage.estimated for usage in usages),
+    )

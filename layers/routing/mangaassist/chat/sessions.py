@@ -1,0 +1,109 @@
+"""What a session remembers: the last exchanges that fit a token budget, for its owner alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mangaassist.errors import InvalidRequest
+from mangaassist.routing.backends import Message
+from mangaassist.stores import condition_failed, from_item, store_errors, to_item
+from mangaassist.tokens import estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+APPEND_TRIES = 3  # turns of one session may end at the same time
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session's memory as read at one moment; `history` alternates user and assistant, oldest first."""
+
+    id: str
+    owner: str
+    history: tuple[Message, ...] = ()
+    version: int = 0  # 0: not stored yet
+
+
+class SessionStore:
+    """Sessions in the turns table. Every method raises StoreUnavailable."""
+
+    def __init__(
+        self, client: DynamoDBClient, table: str, *, ttl_days: int, now_s: Callable[[], float] = time.time
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._ttl_days = ttl_days
+        self._now_s = now_s
+
+    def load(self, session_id: str, owner: str, history_tokens: int) -> Session:
+        """A session, empty when there is none yet.
+
+        Raises InvalidRequest when it belongs to somebody else, in words that do not tell so.
+        """
+        with store_errors():
+            answer = self._client.get_item(TableName=self._table, Key=_key(session_id), ConsistentRead=True)
+        item = from_item(answer.get("Item", {}))
+        if not item or item["expires_at"] <= self._now_s():
+            return Session(session_id, owner, version=item.get("version", 0) if item.get("owner") == owner else 0)
+        if item["owner"] != owner:
+            raise InvalidRequest("session_unavailable")
+        history = tuple(Message(entry["role"], entry["text"]) for entry in item["history"])
+        return Session(session_id, owner, trim(history, history_tokens), item["version"])
+
+    def append(self, session: Session, question: str, answer: str, history_tokens: int) -> None:
+        """Remember an exchange, beside whatever other turns of the session have remembered meanwhile."""
+        for _ in range(APPEND_TRIES):
+            exchange = (Message("user", question), Message("assistant", answer))
+            if self._write(session, trim((*session.history, *exchange), history_tokens)):
+                return
+            session = self.load(session.id, session.owner, history_tokens)
+
+    def _write(self, session: Session, history: Sequence[Message]) -> bool:
+        now_s = int(self._now_s())
+        fields = {
+            "owner": session.owner,
+            "history": [{"role": message.role, "text": message.text} for message in history],
+            "version": session.version + 1,
+            "expires_at": now_s + self._ttl_days * DAY_S,
+        }
+        try:
+            with store_errors():
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=_key(session.id) | to_item(fields),
+                    ConditionExpression="attribute_not_exists(pk) OR expires_at <= :now "
+                    "OR (#owner = :owner AND version = :seen)",
+                    ExpressionAttributeNames={"#owner": "owner"},
+                    ExpressionAttributeValues=to_item(
+                        {":owner": session.owner, ":seen": session.version, ":now": now_s}
+                    ),
+                )
+        except ClientError as error:
+            if condition_failed(error):
+                return False
+            raise
+        return True
+
+
+def trim(history: Sequence[Message], most_tokens: int) -> tuple[Message, ...]:
+    """The newest whole exchanges that fit; a history always begins with the user."""
+    kept = len(history)
+    left = most_tokens
+    for start in range(len(history) - 2, -1, -2):
+        left -= sum(estimate(message.text) for message in history[start : start + 2])
+        if left < 0:
+            break
+        kept = start
+    return tuple(history[kept:])
+
+
+def _key(session_id: str) -> dict[str, Any]:
+    return to_item({"pk": f"SESSION#{session_id}", "sk": "SESSION"})

@@ -1,0 +1,142 @@
+"""The record of a turn: how a running turn hears of cancel and resume, and what it leaves for those who come late.
+
+All of it goes through one item, so its writes have one order: a wish written before the turn's last write is seen by
+that write's answer, and one written after it finds the frames.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mangaassist.errors import InvalidRequest
+from mangaassist.stores import condition_failed, from_item, store_errors, to_item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TURN_LIFE_S = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a shopper asked of a turn while it ran; `resume` is where to send the frames, and from which `seq` on."""
+
+    cancel: bool = False
+    resume_id: str = ""
+    resume_connection: str = ""
+    resume_after: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A turn as its record tells it."""
+
+    done: bool
+    frames: Sequence[str]
+    deadline_s: float  # epoch; a turn still running after it has died
+
+
+class TurnStore:
+    """Turn records in the turns table. Every method raises StoreUnavailable."""
+
+    def __init__(self, client: DynamoDBClient, table: str, now_s: Callable[[], float] = time.time) -> None:
+        self._client = client
+        self._table = table
+        self._now_s = now_s
+
+    def begin(self, turn_id: str, *, owner: str, session_id: str, connection_id: str, left_s: float) -> None:
+        """Make a turn known, so that it can be cancelled and resumed."""
+        now_s = self._now_s()
+        fields = {
+            "owner": owner,
+            "session_id": session_id,
+            "connection_id": connection_id,
+            "status": "running",
+            "deadline_s": now_s + left_s,
+            "expires_at": int(now_s) + TURN_LIFE_S,
+        }
+        with store_errors():
+            self._client.put_item(TableName=self._table, Item=_key(turn_id) | to_item(fields))
+
+    def wish(self, turn_id: str) -> Wish:
+        """What the shopper has asked of the turn since it began."""
+        with store_errors():
+            answer = self._client.get_item(
+                TableName=self._table,
+                Key=_key(turn_id),
+                ConsistentRead=True,
+                ProjectionExpression="cancelled, resume_wish",
+            )
+        return _wish(from_item(answer.get("Item", {})))
+
+    def finish(self, turn_id: str, frames: Sequence[str]) -> Wish:
+        """Leave the frames for whoever resumes later, and hear the last wish that came before."""
+        with store_errors():
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key=_key(turn_id),
+                UpdateExpression="SET #status = :done, frames = :frames",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=to_item({":done": "done", ":frames": list(frames)}),
+                ReturnValues="ALL_NEW",
+            )
+        attributes = from_item(answer.get("Attributes", {}))
+        attributes.pop("frames", None)
+        return _wish(attributes)
+
+    def cancel(self, turn_id: str, owner: str) -> None:
+        """Ask a turn to stop; raises InvalidRequest for a turn that is not the owner's."""
+        self._of_owner(turn_id, owner, "SET cancelled = :value", {":value": True})
+
+    def resume(self, turn_id: str, owner: str, *, wish_id: str, connection_id: str, after: int) -> Record:
+        """Ask for a turn's frames after `after`; the record tells whether they are here or the turn will send them.
+
+        Raises InvalidRequest for a turn that is not the owner's.
+        """
+        wish = {"id": wish_id, "connection_id": connection_id, "after": after}
+        found = self._of_owner(turn_id, owner, "SET resume_wish = :value", {":value": wish})
+        return Record(
+            done=found["status"] == "done", frames=found.get("frames", []), deadline_s=float(found["deadline_s"])
+        )
+
+    def rate(self, turn_id: str, owner: str, rating: str) -> None:
+        """Keep the shopper's rating; raises InvalidRequest for a turn that is not the owner's."""
+        self._of_owner(turn_id, owner, "SET rating = :value", {":value": rating})
+
+    def _of_owner(self, turn_id: str, owner: str, change: str, values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            with store_errors():
+                answer = self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(turn_id),
+                    UpdateExpression=change,
+                    ConditionExpression="#owner = :owner",
+                    ExpressionAttributeNames={"#owner": "owner"},
+                    ExpressionAttributeValues=to_item({**values, ":owner": owner}),
+                    ReturnValues="ALL_NEW",
+                )
+        except ClientError as error:
+            if condition_failed(error):
+                raise InvalidRequest("turn_unknown") from error
+            raise
+        return from_item(answer["Attributes"])
+
+
+def _wish(item: dict[str, Any]) -> Wish:
+    resume = item.get("resume_wish") or {}
+    return Wish(
+        cancel=bool(item.get("cancelled")),
+        resume_id=resume.get("id", ""),
+        resume_connection=resume.get("connection_id", ""),
+        resume_after=int(resume.get("after", -1)),
+    )
+
+
+def _key(turn_id: str) -> dict[str, Any]:
+    return to_item({"pk": f"TURN#{turn_id}", "sk": "TURN"})

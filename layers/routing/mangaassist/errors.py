@@ -1,0 +1,65 @@
+"""Everything that can go wrong in a turn, on one page, and what each means for the caller.
+
+MangaAssistError
+├── InvalidRequest        the shopper's frame is wrong          -> an `error` frame, nothing charged
+├── ConnectionGone        the shopper left (410)                -> wait for a resume, then stop the model
+├── TooFast               the gateway wants us to slow down     -> post later, with more text in one frame
+├── StoreUnavailable      a table cannot be reached in time     -> no model call without accounts: catalogue answer
+├── PolicyInvalid         a routing policy document is wrong    -> keep the last good one, alarm
+├── PolicyConflict        two operators wrote a policy at once  -> the second looks at what is in force, and decides
+└── BackendError          a model call failed
+    ├── Unavailable       throttled, slow, silent, cut, broken  -> the next target
+    └── Rejected          denied, malformed                     -> no other model can cure it: end the chain, alarm
+"""
+
+from __future__ import annotations
+
+
+class MangaAssistError(Exception):
+    """The root of every failure that this project names."""
+
+
+class InvalidRequest(MangaAssistError):
+    """The shopper's frame cannot be served; `code` is stable, `detail` fills the sentence shown."""
+
+    def __init__(self, code: str, *, retryable: bool = False, **detail: str | int) -> None:
+        super().__init__(code)
+        self.code = code
+        self.retryable = retryable
+        self.detail = detail
+
+
+class ConnectionGone(MangaAssistError):
+    """The shopper's connection no longer exists."""
+
+
+class TooFast(MangaAssistError):
+    """The gateway refused a post because the client's buffer is full or the rate too high."""
+
+
+class StoreUnavailable(MangaAssistError):
+    """A table did not answer in its time limit, or answered that it cannot serve."""
+
+
+class PolicyInvalid(MangaAssistError):
+    """A policy document breaks its schema; the text names the field and the reason."""
+
+
+class PolicyConflict(MangaAssistError):
+    """The policy in force is not the one that a new policy was meant to replace."""
+
+
+class BackendError(MangaAssistError):
+    """A model call failed; `outcome` is the word that the attempt carries in `end` frames and in the ledger."""
+
+    def __init__(self, outcome: str, detail: str = "") -> None:
+        super().__init__(f"{outcome}: {detail}" if detail else outcome)
+        self.outcome = outcome
+
+
+class Unavailable(BackendError):
+    """Another target may succeed: throttled | unavailable | silent | stalled | cut | garbled | retired."""
+
+
+class Rejected(BackendError):
+    """No other target would help: denied | invalid."""

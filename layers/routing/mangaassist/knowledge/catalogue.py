@@ -1,0 +1,145 @@
+"""The store's catalogue as the assistant knows it without a model: works, their names, and an honest answer from them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mangaassist.knowledge import spelling
+
+if TYPE_CHECKING:
+    from mangaassist.routing.question import Question
+
+_TITLES = Path(__file__).with_name("titles.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One manga and the facts that are known for certain; what is not certain is None."""
+
+    id: str
+    title_ja: str
+    title_kana: str
+    title_romaji: str
+    title_en: str
+    author_ja: str  # several are parted by 、
+    author_kana: str
+    author_en: str  # several are parted by a comma
+    genres: tuple[str, ...]
+    demographic: str
+    aliases: tuple[str, ...] = ()
+    ordinary: tuple[str, ...] = ()  # names that are also everyday words
+    status: str | None = None  # completed | ongoing | hiatus
+    first_year: int | None = None
+
+
+@cache
+def _document() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(_TITLES.read_bytes())
+    return document
+
+
+@cache
+def works() -> dict[str, Work]:
+    """Every work by id, in the order of the file, read at the first use."""
+    lists = ("genres", "aliases", "ordinary")
+    return {
+        entry["id"]: Work(**{key: tuple(value) if key in lists else value for key, value in entry.items()})
+        for entry in _document()["works"]
+    }
+
+
+@cache
+def kinds() -> dict[str, tuple[str, ...]]:
+    """Genre or demographic -> the words that shoppers use for it, in both languages."""
+    document = _document()
+    return {
+        kind: (*words["ja"], *words["en"])
+        for group in ("demographics", "genres")
+        for kind, words in document[group].items()
+    }
+
+
+def author_aliases() -> dict[str, list[str]]:
+    """Author's English name -> other names that mean this author and nobody else."""
+    aliases: dict[str, list[str]] = _document()["author_aliases"]
+    return aliases
+
+
+def matching(question: Question, limit: int = 5) -> tuple[Work, ...]:
+    """At most `limit` works that the question is about: those it names, then those of the kinds it names.
+
+    Of the kinds, works that fit more of them come first; equals keep the order of the file.
+    """
+    catalogue = works()
+    named = [catalogue[work] for work in question.works if work in catalogue]
+    if len(named) >= limit:
+        return tuple(named[: max(limit, 0)])
+    wanted = _kinds_in(question.text)
+    fits = {work.id: len(wanted.intersection((work.demographic, *work.genres))) for work in catalogue.values()}
+    best = sorted((work for work in catalogue.values() if fits[work.id]), key=lambda work: -fits[work.id])
+    return tuple(dict.fromkeys((*named, *best)))[: max(limit, 0)]
+
+
+def _kinds_in(text: str) -> set[str]:
+    """The genres and demographics that a text asks for; the longest word wins where two overlap."""
+    rest = f" {' '.join(spelling.tokens(spelling.folded(text)))} "
+    found = set()
+    for written, kind in _kind_words():
+        if written in rest:
+            found.add(kind)
+            rest = rest.replace(written, " | ")
+    return found
+
+
+@cache
+def _kind_words() -> tuple[tuple[str, str], ...]:
+    """Folded word and its kind, longest first; a Latin word carries its spaces, which are its boundaries."""
+    found = []
+    for kind, words in kinds().items():
+        for word in words:
+            parts = spelling.tokens(spelling.folded(word))
+            written = " ".join(parts)
+            found.append((written if any(map(spelling.is_run, parts)) else f" {written} ", kind))
+    return tuple(sorted(found, key=lambda pair: (-len(pair[0]), pair)))
+
+
+_SAID = {
+    "ja": {
+        "found": "申し訳ございません。ただいまAIによる回答をご用意できません。当店のカタログから、お役に立ちそうな作品をご案内します。",
+        "nothing": "申し訳ございません。ただいまAIによる回答をご用意できず、カタログにも一致する作品が見つかりませんでした。"
+        "作品名・作者名・ジャンルでお尋ねいただくか、しばらくしてからもう一度お試しください。",
+        "again": "詳しいご案内は、しばらくしてからもう一度お試しください。",
+    },
+    "en": {
+        "found": "I'm sorry, the assistant's models can't answer just now. These titles from our catalogue may help:",
+        "nothing": "I'm sorry, the assistant's models can't answer just now, and nothing in our catalogue matches your question. "
+        "Please ask by title, author or genre, or try again in a little while.",
+        "again": "Please try again in a little while for a full answer.",
+    },
+}
+_STATUS = {
+    "ja": {"completed": "完結", "ongoing": "連載中", "hiatus": "休載中"},
+    "en": {"completed": "completed", "ongoing": "ongoing", "hiatus": "on hiatus"},
+}
+
+
+def answer(question: Question, limit: int = 5) -> str:
+    """The end of every chain: says that no model can answer, and offers what the catalogue holds, in the question's language."""
+    said = _SAID[question.language]
+    found = matching(question, limit)
+    if not found:
+        return said["nothing"]
+    return "\n".join((said["found"], *(_line(work, question.language) for work in found), said["again"]))
+
+
+def _line(work: Work, language: str) -> str:
+    status = _STATUS[language].get(work.status or "")
+    if language == "ja":
+        facts = (work.author_ja, work.first_year and f"{work.first_year}年開始", status)
+        return f"・『{work.title_ja}』（{'、'.join(str(fact) for fact in facts if fact)}）"
+    facts = (work.author_en, work.first_year and f"from {work.first_year}", status)
+    return f"- {work.title_en} ({', '.join(str(fact) for fact in facts if fact)})"

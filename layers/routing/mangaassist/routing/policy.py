@@ -1,0 +1,282 @@
+"""The routing policy: everything an operator may change without a deployment, as one validated document.
+
+A default ships as a preset in `presets/`; an override lives in the situation table. Prices are US dollars per million
+tokens in the document and whole nano-dollars per token in memory, so that all accounting is integer arithmetic.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, time
+from decimal import Decimal
+from functools import cached_property
+from importlib import resources
+from itertools import combinations
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mangaassist.errors import PolicyInvalid
+
+TARGETS = ("provisioned-sonnet", "provisioned-haiku", "ondemand-sonnet", "ondemand-haiku", "sagemaker-custom")
+CATALOGUE = "catalogue"  # the answer without a model, at the end of every chain
+MINUTES_PER_DAY = 24 * 60
+
+Milliseconds = Annotated[int, Field(gt=0, le=120_000)]
+Share = Annotated[float, Field(gt=0, le=1)]
+UsdPerMillion = Annotated[Decimal, Field(ge=0, le=1000, decimal_places=3)]  # three places: whole nano-dollars per token
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rates(_Part):
+    """Prices in USD per million tokens."""
+
+    input: UsdPerMillion
+    output: UsdPerMillion
+    cache_read: UsdPerMillion = Decimal(0)
+    cache_write: UsdPerMillion = Decimal(0)
+
+    @cached_property
+    def input_nano_usd(self) -> int:
+        return int(self.input * 1000)
+
+    @cached_property
+    def output_nano_usd(self) -> int:
+        return int(self.output * 1000)
+
+    @cached_property
+    def cache_read_nano_usd(self) -> int:
+        return int(self.cache_read * 1000)
+
+    @cached_property
+    def cache_write_nano_usd(self) -> int:
+        return int(self.cache_write * 1000)
+
+
+class LongContext(Rates):
+    """The rates of the whole request once its prompt is longer than `above_tokens`."""
+
+    above_tokens: int = Field(gt=0)
+
+
+class Price(Rates):
+    """The rates in force from a JST day on, with where they were read and whether that was verified."""
+
+    effective_from: date
+    long_context: LongContext | None = None
+    source: str
+    verified: bool
+
+
+class Model(_Part):
+    """A model as a service offers it: its id, what a request to it may contain, its prices and its end."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9.:_/-]{1,2048}$")
+    sampling: bool  # accepts temperature; newer Claude models answer 400 to it
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    prefill: bool  # accepts a conversation that ends with the assistant's words
+    prompt_cache_min_tokens: int | None = None  # None: no cache points
+    extra_request_fields: dict[str, Any] = Field(default_factory=dict)
+    end_of_life: date | None = None
+    prices: tuple[Price, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Model:
+        if self.temperature is not None and not self.sampling:
+            raise ValueError("temperature is set but the model accepts no sampling parameters")
+        days = [price.effective_from for price in self.prices]
+        if days != sorted(set(days)):
+            raise ValueError("prices must be ordered by effective_from, each day once")
+        return self
+
+    def price_on(self, day: date) -> Price:
+        """The price in force on a JST day; the oldest one for days before any."""
+        return next((price for price in reversed(self.prices) if price.effective_from <= day), self.prices[0])
+
+
+class Estimate(_Part):
+    """What to expect of a target until live measurements say otherwise."""
+
+    first_text_ms: Milliseconds
+    token_ms: Annotated[float, Field(gt=0, le=1000)]
+
+
+class Target(_Part):
+    """One place where a turn can be answered."""
+
+    name: str = ""  # filled from its key
+    backend: Literal["bedrock", "sagemaker"]
+    quality: Literal["quality", "fast"]
+    model: str
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    deployed: bool = True
+    published_capacity_only: bool = False  # provisioned throughput: routable only while capacity is published
+    billing: Literal["tokens", "hours"] = "tokens"
+    max_tokens: int = Field(gt=0, le=8192)
+    first_text_limit_ms: Milliseconds
+    estimate: Estimate
+
+
+class Window(_Part):
+    """A daily span of JST in which capacity is provisioned for a target; it may cross midnight."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")
+    start: str = Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    end: str = Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")
+    target: str
+    units: int = Field(ge=1, le=100)
+
+    @cached_property
+    def start_minute(self) -> int:
+        return _minute(self.start)
+
+    @cached_property
+    def end_minute(self) -> int:
+        return _minute(self.end)
+
+    def contains(self, at: time) -> bool:
+        """Whether a JST time of day lies inside: the start belongs to it, the end does not."""
+        minute = at.hour * 60 + at.minute
+        if self.start_minute < self.end_minute:
+            return self.start_minute <= minute < self.end_minute
+        return minute >= self.start_minute or minute < self.end_minute
+
+    def minutes(self) -> frozenset[int]:
+        """The minutes of the day that it covers."""
+        length = (self.end_minute - self.start_minute) % MINUTES_PER_DAY or MINUTES_PER_DAY
+        return frozenset((self.start_minute + step) % MINUTES_PER_DAY for step in range(length))
+
+
+class Limits(_Part):
+    """Time limits of a turn, in milliseconds."""
+
+    turn_ms: Annotated[int, Field(gt=1000, le=28_000)] = 28_000  # the gateway gives up at 29 s
+    function_reserve_ms: Milliseconds = 800  # kept of the function's own time
+    closing_reserve_ms: Milliseconds = 600  # kept of the turn to close an answer cleanly
+    first_text_ms: Milliseconds = 2_800  # shared by the chain; the promise to the shopper is 3 s
+    first_text_least_ms: Milliseconds = 1_500  # what the chain gets of it even after a slow start of the function
+    first_text_reserve_ms: Milliseconds = 60  # kept of it for the catalogue answer
+    quality_floor_ms: Milliseconds = 5_000  # with less left, the quality class gives way to the fast one
+    stall_ms: Milliseconds = 4_000  # silence between tokens
+    control_poll_ms: Milliseconds = 500  # how often a running turn looks for cancel and resume
+    gone_grace_ms: Milliseconds = 5_000  # how long a turn waits for a shopper who left
+    saturated_ms: Milliseconds = 1_500  # how long throttled capacity counts as full
+    situation_ttl_ms: Milliseconds = 2_000  # how long an environment trusts its copy of the situation
+
+
+class Breaker(_Part):
+    """When a failing target is left alone, and for how long."""
+
+    failures: int = Field(default=3, ge=1, le=100)
+    forget_ms: Milliseconds = 60_000  # failures further apart than this are not one trouble
+    cooldown_ms: Milliseconds = 10_000
+    cooldown_max_ms: Milliseconds = 120_000
+    probe_ms: Milliseconds = 30_000  # how long one environment holds the half-open probe
+
+
+class Budget(_Part):
+    """What a JST day may cost."""
+
+    daily_usd: Annotated[Decimal, Field(gt=0, le=1_000_000)] = Decimal(500)
+    guard_share: Share = 0.95
+
+    @cached_property
+    def daily_nano_usd(self) -> int:
+        return int(self.daily_usd * 1_000_000_000)
+
+
+class Answer(_Part):
+    """What a question may be and what an answer should be."""
+
+    system_prompt: str = Field(min_length=1, max_length=20_000)
+    max_question_chars: int = Field(default=4_000, ge=1, le=30_000)
+    history_tokens: int = Field(default=2_000, ge=0, le=100_000)
+    expected_tokens: int = Field(default=250, ge=1)
+    least_tokens: int = Field(default=48, ge=1)  # an answer clipped below this is not worth starting
+
+
+class Policy(_Part):
+    """The whole document."""
+
+    name: str = Field(min_length=1, max_length=64)
+    complexity_threshold: Share = 0.7
+    windows: tuple[Window, ...] = ()
+    budget: Budget = Budget()
+    limits: Limits = Limits()
+    breaker: Breaker = Breaker()
+    answer: Answer
+    models: dict[str, Model]
+    targets: dict[str, Target]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_targets(cls, document: Any) -> Any:
+        targets = document.get("targets") if isinstance(document, dict) else None
+        if not isinstance(targets, dict):
+            return document
+        named = {name: {**body, "name": name} if isinstance(body, dict) else body for name, body in targets.items()}
+        return {**document, "targets": named}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Policy:
+        if missing := set(TARGETS) ^ set(self.targets):
+            raise ValueError(f"targets: exactly {', '.join(TARGETS)} are expected; check {', '.join(sorted(missing))}")
+        for name, target in self.targets.items():
+            if target.model not in self.models:
+                raise ValueError(f"targets.{name}.model: there is no model {target.model!r}")
+        for window in self.windows:
+            if window.target not in self.targets or not self.targets[window.target].published_capacity_only:
+                raise ValueError(f"windows.{window.name}.target: {window.target!r} is not a provisioned target")
+        for one, other in combinations(self.windows, 2):
+            if one.name == other.name or one.minutes() & other.minutes():
+                raise ValueError(f"windows: {one.name!r} and {other.name!r} overlap or share a name")
+        return self
+
+    def model_of(self, target: str) -> Model:
+        """The model behind a target."""
+        return self.models[self.targets[target].model]
+
+    def window_at(self, now_jst: datetime) -> Window | None:
+        """The window that a JST instant lies in, if any."""
+        at = now_jst.time()
+        return next((window for window in self.windows if window.contains(at)), None)
+
+
+def load(document: str | bytes) -> Policy:
+    """Validate a JSON document; raises PolicyInvalid naming every wrong field with its reason."""
+    try:
+        return Policy.model_validate_json(document)
+    except ValidationError as error:
+        raise PolicyInvalid("; ".join(_reason(part) for part in error.errors())) from error
+
+
+def preset(name: str) -> Policy:
+    """A policy that ships with the layer: `current`, or `claude-3` with the brief's models and prices."""
+    return load(preset_document(name))
+
+
+def preset_document(name: str) -> str:
+    """The text of a shipped policy; raises PolicyInvalid for a name that does not ship."""
+    file = resources.files(__package__) / "presets" / f"{name}.json"
+    if not file.is_file():
+        raise PolicyInvalid(f"there is no preset {name!r}")
+    return file.read_text(encoding="utf-8")
+
+
+def canonical(policy: Policy) -> str:
+    """The document of a policy, the same text for the same policy."""
+    return json.dumps(policy.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _reason(part: Any) -> str:
+    where = ".".join(str(step) for step in part["loc"])
+    message = part["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _minute(clock: str) -> int:
+    hours, minutes = clock.split(":")
+    return int(hours) * 60 + int(minutes)

@@ -1,0 +1,123 @@
+"""Decide where a question is answered: pure, no clock, no network, microseconds.
+
+The rules are the table of the brief as amended in docs/decisions.md; the first whose condition holds wins. Targets
+that are not deployed, not published or known dead are passed over here, before they cost time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mangaassist.routing.policy import CATALOGUE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from mangaassist.routing.policy import Policy, Target
+    from mangaassist.routing.question import Question
+    from mangaassist.routing.situation import Situation
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An ordered chain of targets, best first, ending in the catalogue answer, and why it was chosen."""
+
+    chain: tuple[str, ...]
+    reason: str
+    score: float
+    complex: bool
+    catalogue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """The facts that the rules look at."""
+
+    nearly_spent: bool
+    catalogue: bool
+    complex: bool
+    window: str | None
+    custom_model: bool
+    sonnet_saturated: bool
+    haiku_ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    reason: str
+    when: Callable[[_Case], bool]
+    chain: tuple[str, ...]
+
+
+RULES = (
+    _Rule("budget_guard", lambda case: case.nearly_spent, ("ondemand-haiku",)),
+    _Rule(
+        "manga_specific_query",
+        lambda case: case.catalogue and case.custom_model,
+        ("sagemaker-custom", "ondemand-haiku"),
+    ),
+    _Rule(
+        "peak_complex",
+        lambda case: case.window == "peak" and case.complex,
+        ("provisioned-sonnet", "ondemand-sonnet", "ondemand-haiku"),
+    ),
+    _Rule(
+        "peak_simple",
+        lambda case: case.window == "peak" and not case.sonnet_saturated,
+        ("provisioned-sonnet", "ondemand-haiku"),
+    ),
+    _Rule(
+        "business_simple",
+        lambda case: case.window == "business" and not case.complex and case.haiku_ready,
+        ("provisioned-haiku", "ondemand-haiku"),
+    ),
+    _Rule("offpeak_complex", lambda case: case.complex, ("ondemand-sonnet", "ondemand-haiku")),
+    _Rule("offpeak_simple", lambda case: True, ("ondemand-haiku",)),
+)
+
+
+def decide(question: Question, situation: Situation, policy: Policy, now: datetime) -> Route:
+    """Choose the chain for a question at a JST instant."""
+    now_s = now.timestamp()
+    is_complex = question.score >= policy.complexity_threshold
+    share = situation.committed_nano_usd / policy.budget.daily_nano_usd
+    window = policy.window_at(now)
+    case = _Case(
+        nearly_spent=share >= policy.budget.guard_share,
+        catalogue=question.catalogue,
+        complex=is_complex,
+        window=window.name if window else None,
+        custom_model=_routable(policy.targets["sagemaker-custom"], situation, now_s),
+        sonnet_saturated=_saturated("provisioned-sonnet", situation, now_s),
+        haiku_ready=_routable(policy.targets["provisioned-haiku"], situation, now_s)
+        and not _saturated("provisioned-haiku", situation, now_s),
+    )
+    rule = next(rule for rule in RULES if rule.when(case))
+    models = () if share >= 1 else rule.chain
+    live = tuple(name for name in models if _routable(policy.targets[name], situation, now_s))
+    return Route(
+        chain=(*live, CATALOGUE),
+        reason=rule.reason,
+        score=question.score,
+        complex=is_complex,
+        catalogue=question.catalogue,
+    )
+
+
+def _routable(target: Target, situation: Situation, now_s: float) -> bool:
+    if not target.deployed:
+        return False
+    health = situation.health.get(target.name)
+    if health is not None and health.is_open(now_s):
+        return False
+    if not target.published_capacity_only:
+        return True
+    capacity = situation.capacity.get(target.name)
+    return capacity is not None and capacity.until_s > now_s
+
+
+def _saturated(target: str, situation: Situation, now_s: float) -> bool:
+    capacity = situation.capacity.get(target)
+    return capacity is not None and capacity.saturated_until_s > now_s

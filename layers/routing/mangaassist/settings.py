@@ -1,0 +1,43 @@
+"""What a deployment decides, read once from the environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Url = Annotated[str, Field(pattern=r"^https?://")]
+
+
+class Settings(BaseModel):
+    """The environment of every function, typed; names are the upper-cased field names."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    stage: Literal["dev", "staging", "prod", "twin"]
+    connections_table: Name
+    turns_table: Name
+    situation_table: Name
+    idempotency_table: Name
+    connections_endpoint: Url
+    policy_preset: Literal["current", "claude-3"] = "current"
+    token_issuer: Url
+    token_audience: Name
+    token_jwks_url: Url
+    allowed_origins_parameter: Name
+    connections_per_user: int = Field(default=5, ge=1, le=1000)
+    turns_per_minute: int = Field(default=20, ge=1, le=6000)
+    session_ttl_days: int = Field(default=30, ge=1, le=365)
+    guardrail_id: str = ""
+    guardrail_version: str = ""
+    tracing: Literal["on", "off"] = "off"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read the settings; raises pydantic's ValidationError naming each missing or wrong variable."""
+        fields = {name: env[name.upper()] for name in cls.model_fields if env.get(name.upper())}
+        return cls.model_validate(fields)

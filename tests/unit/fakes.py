@@ -1,0 +1,198 @@
+"""Doubles at the ports, and scripted time: nothing here sleeps, every wait moves the clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mangaassist.errors import BackendError, ConnectionGone, StoreUnavailable, TooFast, Unavailable
+from mangaassist.money.ledger import Reservation
+from mangaassist.money.prices import Usage
+from mangaassist.routing.backends import Alive, ModelCall, Stopped, StreamEvent, TextDelta, UsageReport
+
+
+class FakeClock:
+    """Monotonic and wall time that move only when told."""
+
+    def __init__(self, epoch_s: float = 1_795_369_400.0) -> None:  # 03:00 JST on 2026-11-23
+        self.elapsed_s = 1000.0
+        self._epoch_s = epoch_s
+
+    def monotonic(self) -> float:
+        return self.elapsed_s
+
+    def now_s(self) -> float:
+        return self._epoch_s + self.elapsed_s
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.elapsed_s += seconds
+
+
+@dataclass(frozen=True)
+class After:
+    """Something that a scripted model does `delay_s` after the thing before it; None ends the stream."""
+
+    delay_s: float
+    what: StreamEvent | BackendError | None
+
+
+def answer(*texts: str, first_s: float = 0.4, each_s: float = 0.02, tokens: int | None = None) -> list[After]:
+    """A whole answer, as Bedrock streams it."""
+    words = [After(first_s if place == 0 else each_s, TextDelta(text)) for place, text in enumerate(texts)]
+    usage = Usage(input_tokens=50, output_tokens=len(texts) if tokens is None else tokens)
+    return [*words, After(0.0, Stopped("complete")), After(0.0, UsageReport(usage)), After(0.0, None)]
+
+
+def fails(outcome: str = "unavailable", after_s: float = 0.01) -> list[After]:
+    """A call that is refused."""
+    return [After(after_s, Unavailable(outcome))]
+
+
+def cut(*texts: str, outcome: str = "cut") -> list[After]:
+    """An answer that breaks after some words."""
+    return [*answer(*texts)[: len(texts)], After(0.05, Unavailable(outcome))]
+
+
+def hangs() -> list[After]:
+    """Silence."""
+    return [After(10_000.0, None)]
+
+
+def stalls(*texts: str) -> list[After]:
+    """Some words, then silence."""
+    return [*answer(*texts)[: len(texts)], *hangs()]
+
+
+def thinks(seconds: float, *texts: str) -> list[After]:
+    """Signs of life every 100 ms, then an answer."""
+    return [*(After(0.1, Alive()) for _ in range(int(seconds * 10))), *answer(*texts)]
+
+
+class ScriptedStream:
+    """Plays a script against the fake clock."""
+
+    def __init__(self, clock: FakeClock, script: Sequence[After]) -> None:
+        self._clock = clock
+        self._script = list(script)
+        self._at = clock.monotonic()
+        self.closed = False
+        self.finished = False
+
+    def poll(self, wait_s: float) -> tuple[StreamEvent, ...] | None:
+        assert not self.closed
+        assert wait_s >= 0
+        step = self._script[0]
+        due = self._at + step.delay_s
+        if due > self._clock.monotonic() + wait_s:
+            self._clock.sleep(wait_s)
+            return ()
+        self._clock.elapsed_s = max(self._clock.elapsed_s, due)
+        self._at = due
+        self._script.pop(0)
+        if isinstance(step.what, BackendError):
+            raise step.what
+        if step.what is None:
+            self.finished = True
+            return None
+        return (step.what,)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class ScriptedBackend:
+    """Answers each call of a target with its next script; the last one stays."""
+
+    clock: FakeClock
+    scripts: dict[str, list[list[After]]]
+    calls: list[ModelCall] = field(default_factory=list)
+    streams: list[ScriptedStream] = field(default_factory=list)
+    open_s: float = 0.0
+
+    def open(self, call: ModelCall, limit_s: float) -> ScriptedStream:
+        self.calls.append(call)
+        self.clock.sleep(min(self.open_s, limit_s))
+        if self.open_s > limit_s:
+            raise Unavailable("unavailable")
+        scripts = self.scripts[call.target.name]
+        stream = ScriptedStream(self.clock, scripts.pop(0) if len(scripts) > 1 else scripts[0])
+        self.streams.append(stream)
+        return stream
+
+    @property
+    def asked(self) -> list[str]:
+        return [call.target.name for call in self.calls]
+
+
+@dataclass
+class FakePurse:
+    """A day's money in memory."""
+
+    limit_nano_usd: int | None = None
+    committed_nano_usd: int = 0
+    down: bool = False
+
+    def reserve(self, nano_usd: int, limit_nano_usd: int) -> Reservation | None:
+        if self.down:
+            raise StoreUnavailable("ledger")
+        limit = self.limit_nano_usd if self.limit_nano_usd is not None else limit_nano_usd
+        if self.committed_nano_usd + nano_usd > limit:
+            return None
+        self.committed_nano_usd += nano_usd
+        return Reservation("2026-11-23", nano_usd)
+
+
+@dataclass
+class FakeProbes:
+    """Grants the probe or not."""
+
+    grant: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    def acquire(self, target: str) -> bool:
+        self.asked.append(target)
+        return self.grant
+
+
+@dataclass
+class FakePoster:
+    """A shopper's client and the gateway before it."""
+
+    clock: FakeClock
+    post_s: float = 0.01
+    refusals: int = 0
+    gone: bool = False
+    gone_after: int | None = None
+    inbox: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    sizes: list[int] = field(default_factory=list)
+    at: list[float] = field(default_factory=list)
+
+    def post(self, connection_id: str, data: bytes) -> None:
+        self.clock.sleep(self.post_s)
+        if self.gone or (self.gone_after is not None and len(self.sizes) >= self.gone_after):
+            raise ConnectionGone(connection_id)
+        if self.refusals:
+            self.refusals -= 1
+            raise TooFast("429")
+        self.sizes.append(len(data))
+        self.at.append(self.clock.monotonic())
+        self.inbox.setdefault(connection_id, []).append(json.loads(data))
+
+
+def text_of(frames: Sequence[dict[str, Any]]) -> str:
+    """The answer as a client that follows the frames has it, whatever arrives twice."""
+    text, seen = "", -1
+    for frame in frames:
+        if frame["seq"] <= seen:
+            continue
+        assert frame["seq"] == seen + 1, "a gap"
+        seen = frame["seq"]
+        if frame["type"] == "restart":
+            text = ""
+        elif frame["type"] == "delta":
+            text += frame["text"]
+    return text

@@ -1,0 +1,101 @@
+"""The policy document: what an operator may write, and how a mistake is told."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from datetime import date, time
+
+import pytest
+
+from mangaassist.errors import PolicyInvalid
+from mangaassist.money.prices import Usage, cost_nano_usd
+from mangaassist.routing import policy
+from mangaassist.routing.policy import Window
+
+CURRENT = json.loads(policy.preset_document("current"))
+
+
+def changed(path: str, value: object) -> str:
+    """The current preset with one value changed or, with ..., taken away."""
+    document = deepcopy(CURRENT)
+    *steps, last = path.split("/")
+    place = document
+    for step in steps:
+        place = place[int(step) if isinstance(place, list) else step]
+    if value is ...:
+        del place[last]
+    else:
+        place[int(last) if isinstance(place, list) else last] = value
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize("name", ["current", "claude-3"])
+def test_both_presets_are_valid_and_their_canonical_text_is_stable(name):
+    loaded = policy.preset(name)
+    assert loaded.name == name
+    again = policy.load(policy.canonical(loaded))
+    assert again == loaded
+    assert policy.canonical(again) == policy.canonical(loaded)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("targets/ondemand-haiku/model", "nobody", "targets.ondemand-haiku.model: there is no model 'nobody'"),
+        ("targets/ondemand-haiku", ..., "check ondemand-haiku"),
+        ("targets/ondemand-haiku/max_tokens", 0, "targets.ondemand-haiku.max_tokens"),
+        ("targets/ondemand-haiku/colour", "red", "targets.ondemand-haiku.colour"),
+        ("targets/ondemand-haiku/region", "tokyo", "targets.ondemand-haiku.region"),
+        ("models/haiku-5-5/temperature", 0.5, "no sampling parameters"),
+        ("models/haiku-5-5/prices/0/input", "0.1105", "models.haiku-5-5.prices.0.input"),
+        ("models/haiku-5-5/prices/0/input", "-1", "models.haiku-5-5.prices.0.input"),
+        ("models/haiku-5-5/prices", [], "models.haiku-5-5.prices"),
+        ("windows/0/end", "19:00", "'business' and 'peak' overlap"),
+        ("windows/0/target", "ondemand-haiku", "is not a provisioned target"),
+        ("windows/0/start", "9:00", "windows.0.start"),
+        ("budget", {"daily_usd": 0}, "budget.daily_usd"),
+        ("limits", {"turn_ms": 30_000}, "limits.turn_ms"),
+        ("complexity_threshold", 1.5, "complexity_threshold"),
+    ],
+)
+def test_a_mistake_is_named_by_field_and_reason(path, value, told):
+    with pytest.raises(PolicyInvalid, match=told.replace("(", r"\(")):
+        policy.load(changed(path, value))
+
+
+@pytest.mark.parametrize("document", ["", "{", "[]", "null", '{"name": "x"}'])
+def test_something_that_is_no_policy_is_refused(document):
+    with pytest.raises(PolicyInvalid):
+        policy.load(document)
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(PolicyInvalid, match="no preset"):
+        policy.preset("claude-9")
+
+
+def test_a_window_may_cross_midnight():
+    late = Window(name="late", start="22:00", end="02:00", target="provisioned-sonnet", units=1)
+    assert late.contains(time(23, 59))
+    assert late.contains(time(1, 59))
+    assert not late.contains(time(2, 0))
+    assert len(late.minutes()) == 240
+
+
+def test_the_price_of_the_day_is_charged():
+    document = deepcopy(CURRENT)
+    prices = document["models"]["sonnet-4-6"]["prices"]
+    prices.append({**prices[0], "effective_from": "2027-01-01", "input": "3"})
+    model = policy.load(json.dumps(document)).models["sonnet-4-6"]
+    assert model.price_on(date(2026, 12, 31)).input_nano_usd == 3300
+    assert model.price_on(date(2027, 1, 1)).input_nano_usd == 3000
+    assert model.price_on(date(2020, 1, 1)).input_nano_usd == 3300
+
+
+def test_costs_are_exact_and_a_long_prompt_is_dearer_as_a_whole():
+    price = policy.preset("current").models["haiku-5-5"].prices[0]
+    usage = Usage(input_tokens=1000, output_tokens=100, cache_read_tokens=10, cache_write_tokens=20)
+    assert cost_nano_usd(usage, price) == 1000 * 110 + 100 * 550 + 10 * 11 + 20 * 138
+    assert cost_nano_usd(Usage(input_tokens=100_000), price) == 100_000 * 110
+    assert cost_nano_usd(Usage(input_tokens=90_000, cache_read_tokens=10_001), price) == 90_000 * 550 + 10_001 * 55

@@ -1,0 +1,118 @@
+"""The routing table of the architecture, rule by rule."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from mangaassist.routing.question import Question
+
+from mangaassist.jst import JST
+from mangaassist.routing import policy
+from mangaassist.routing.router import decide
+from mangaassist.routing.situation import Capacity, Health, Situation
+
+POLICY = policy.preset("current")
+NIGHT, BUSINESS, PEAK = (datetime(2026, 11, 23, hour, 30, tzinfo=JST) for hour in (3, 10, 20))
+DAY_NANO_USD = POLICY.budget.daily_nano_usd
+ARN = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghijkl"
+FOREVER = 4e9
+
+
+def question(*, score: float = 0.1, catalogue: bool = False) -> Question:
+    return Question(text="?", language="en", score=score, catalogue=catalogue, works=())
+
+
+SIMPLE, COMPLEX, CATALOGUE = question(), question(score=0.9), question(catalogue=True)
+PUBLISHED = {name: Capacity(ARN, 1, FOREVER) for name in ("provisioned-sonnet", "provisioned-haiku")}
+SATURATED = {name: Capacity(ARN, 1, FOREVER, saturated_until_s=FOREVER) for name in PUBLISHED}
+WITH_CUSTOM = POLICY.model_copy(
+    update={
+        "targets": {
+            **POLICY.targets,
+            "sagemaker-custom": POLICY.targets["sagemaker-custom"].model_copy(update={"deployed": True}),
+        }
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "asked", "situation", "reason", "chain"),
+    [
+        (NIGHT, SIMPLE, {}, "offpeak_simple", ["ondemand-haiku"]),
+        (NIGHT, COMPLEX, {}, "offpeak_complex", ["ondemand-sonnet", "ondemand-haiku"]),
+        (NIGHT, CATALOGUE, {}, "offpeak_simple", ["ondemand-haiku"]),
+        (BUSINESS, SIMPLE, {}, "offpeak_simple", ["ondemand-haiku"]),
+        (BUSINESS, SIMPLE, {"capacity": PUBLISHED}, "business_simple", ["provisioned-haiku", "ondemand-haiku"]),
+        (BUSINESS, SIMPLE, {"capacity": SATURATED}, "offpeak_simple", ["ondemand-haiku"]),
+        (BUSINESS, COMPLEX, {"capacity": PUBLISHED}, "offpeak_complex", ["ondemand-sonnet", "ondemand-haiku"]),
+        (PEAK, SIMPLE, {}, "peak_simple", ["ondemand-haiku"]),
+        (PEAK, SIMPLE, {"capacity": PUBLISHED}, "peak_simple", ["provisioned-sonnet", "ondemand-haiku"]),
+        (PEAK, SIMPLE, {"capacity": SATURATED}, "offpeak_simple", ["ondemand-haiku"]),
+        (PEAK, COMPLEX, {}, "peak_complex", ["ondemand-sonnet", "ondemand-haiku"]),
+        (
+            PEAK,
+            COMPLEX,
+            {"capacity": PUBLISHED},
+            "peak_complex",
+            ["provisioned-sonnet", "ondemand-sonnet", "ondemand-haiku"],
+        ),
+        (
+            PEAK,
+            COMPLEX,
+            {"capacity": SATURATED},
+            "peak_complex",
+            ["provisioned-sonnet", "ondemand-sonnet", "ondemand-haiku"],
+        ),
+        (PEAK, COMPLEX, {"committed_nano_usd": DAY_NANO_USD * 95 // 100}, "budget_guard", ["ondemand-haiku"]),
+        (PEAK, COMPLEX, {"committed_nano_usd": DAY_NANO_USD * 94 // 100}, "peak_complex", None),
+        (NIGHT, SIMPLE, {"committed_nano_usd": DAY_NANO_USD}, "budget_guard", []),
+    ],
+)
+def test_the_first_rule_that_holds_chooses_the_chain(now, asked, situation, reason, chain):
+    route = decide(asked, Situation(**situation), POLICY, now)
+    assert route.reason == reason
+    assert route.chain[-1] == "catalogue", "every chain ends without a model"
+    if chain is not None:
+        assert list(route.chain[:-1]) == chain
+
+
+def test_catalogue_questions_go_to_the_custom_model_when_it_is_deployed():
+    route = decide(CATALOGUE, Situation(), WITH_CUSTOM, PEAK)
+    assert (route.reason, route.chain) == ("manga_specific_query", ("sagemaker-custom", "ondemand-haiku", "catalogue"))
+
+
+def test_a_dead_custom_model_costs_catalogue_questions_nothing():
+    dead = Situation(health={"sagemaker-custom": Health(failures=3, open_until_s=FOREVER)})
+    assert decide(CATALOGUE, dead, WITH_CUSTOM, NIGHT).reason == "offpeak_simple"
+
+
+def test_an_open_target_is_passed_over_and_a_half_open_one_is_offered():
+    open_ = Situation(health={"ondemand-sonnet": Health(failures=3, open_until_s=FOREVER)})
+    assert decide(COMPLEX, open_, POLICY, NIGHT).chain == ("ondemand-haiku", "catalogue")
+    half_open = Situation(health={"ondemand-sonnet": Health(failures=3, open_until_s=1.0)})
+    assert decide(COMPLEX, half_open, POLICY, NIGHT).chain[0] == "ondemand-sonnet"
+    probing = Situation(health={"ondemand-sonnet": Health(failures=3, open_until_s=1.0, probe_until_s=FOREVER)})
+    assert decide(COMPLEX, probing, POLICY, NIGHT).chain == ("ondemand-haiku", "catalogue")
+
+
+def test_capacity_is_not_used_from_its_announced_end_on():
+    ends = Capacity(ARN, 2, until_s=PEAK.timestamp())
+    route = decide(COMPLEX, Situation(capacity={"provisioned-sonnet": ends}), POLICY, PEAK)
+    assert route.chain[0] == "ondemand-sonnet"
+
+
+@pytest.mark.parametrize(
+    ("clock", "name"),
+    [
+        ((8, 59), None),
+        ((9, 0), "business"),
+        ((17, 59), "business"),
+        ((18, 0), "peak"),
+        ((23, 59), "peak"),
+        ((0, 0), None),
+    ],
+)
+def test_windows_begin_and_end_on_the_japanese_clock(clock, name):
+    window = POLICY.window_at(datetime(2026, 11, 23, *clock, tzinfo=JST))
+    assert (window.name if window else None) == name
