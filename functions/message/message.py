@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.utilities.parser.models import APIGatewayWebSocketMessageEventModel
+from aws_lambda_powertools.utilities.parser.models import (
+    APIGatewayWebSocketMessageEventModel,
+    APIGatewayWebSocketMessageEventRequestContext,
+)
+from pydantic import ConfigDict, Field
 
 from mangaassist import bootstrap
+from mangaassist.chat import handshake
 from mangaassist.chat.conversation import Shopper
-from mangaassist.chat.handshake import Authorizer
 from mangaassist.deadline import Deadline
 from mangaassist.observability import logger, metrics, traced
 
@@ -17,23 +21,39 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-@logger.inject_lambda_context(correlation_id_path="requestContext.requestId")
+class Context(APIGatewayWebSocketMessageEventRequestContext):
+    """Powertools' model with the authorizer's word."""
+
+    authorizer: handshake.Authorizer
+
+
+class Message(APIGatewayWebSocketMessageEventModel):
+    """A message event; errors do not quote it, because it holds what was said."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    request_context: Context = Field(alias="requestContext")
+    body: str | None = None
+
+
+# log_event=False: the event holds what was said, and an environment variable could switch its logging on
+@logger.inject_lambda_context(log_event=False, correlation_id_path="requestContext.requestId")
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """Serve one frame."""
-    message = APIGatewayWebSocketMessageEventModel.model_validate(event)
+    message = Message.model_validate(event)
     where = message.request_context
-    user_id = Authorizer.model_validate(event["requestContext"]["authorizer"]).principal_id
     limits = bootstrap.situation().policy.limits
     deadline = Deadline.of_turn(
-        arrived_ms=event["requestContext"]["requestTimeEpoch"],
+        arrived_ms=where.request_time_epoch.timestamp() * 1000,
         now_ms=time.time() * 1000,
         remaining_ms=context.get_remaining_time_in_millis(),
         turn_ms=limits.turn_ms,
         reserve_ms=limits.function_reserve_ms,
     )
     with traced("message", on=bootstrap.settings().tracing == "on"):
-        bootstrap.reception().receive(event.get("body"), Shopper(user_id, where.connection_id), deadline, context)
+        shopper = Shopper(where.authorizer.principal_id, where.connection_id)
+        bootstrap.reception().receive(message.body, shopper, deadline, context)
     return {"statusCode": 200}
 
 

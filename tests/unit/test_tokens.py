@@ -179,6 +179,7 @@ def test_a_refusal_carries_nothing_of_the_token(verifier: Verifier) -> None:
         verifier.subject(token(RSA_KEY, "first", sub="alice", aud="secret-audience"))
     assert refusal.value.args == ("audience_wrong",)
     assert refusal.value.__suppress_context__
+    assert refusal.value.__cause__ is None
 
 
 def test_keys_are_fetched_once_and_again_after_an_hour(verifier: Verifier, issuer: Issuer, clock: Clock) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mangaassist.chat.connections import Channel, ConnectionStore
     from mangaassist.chat.reception import Reception
     from mangaassist.money.ledger import Ledger
+    from mangaassist.routing.backends.transport import Transport
     from mangaassist.routing.failover import Failover
     from mangaassist.routing.store import SituationStore
 
@@ -72,6 +73,16 @@ def channel() -> Channel:
 def bedrock(region: str) -> BedrockRuntimeClient:
     """The models' client in a region."""
     return session().client("bedrock-runtime", region_name=region, config=MODEL_CALLS)
+
+
+@cache
+def transport() -> Transport:
+    """What carries model calls; it trusts whom botocore trusts."""
+    from botocore.httpsession import get_cert_path
+
+    from mangaassist.routing.backends.transport import Transport
+
+    return Transport(ca_bundle=os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))
 
 
 @cache
@@ -129,21 +140,19 @@ def warm_up() -> None:
     """
     if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
         reception()
+        transport().warm_up()
         bedrock(os.environ["AWS_REGION"])
 
 
 def _failover(ledger: Ledger) -> Failover:
     from mangaassist.routing.backends.bedrock import BedrockBackend
-    from mangaassist.routing.backends.transport import Transport
     from mangaassist.routing.estimates import Estimates
     from mangaassist.routing.failover import Failover
-    from mangaassist.tokens import estimate
 
     chosen = settings()
     models = BedrockBackend(
         clients=bedrock,
-        transport=Transport(),
-        estimate_tokens=estimate,
+        transport=transport(),
         guardrail_id=chosen.guardrail_id,
         guardrail_version=chosen.guardrail_version,
     )

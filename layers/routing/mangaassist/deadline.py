@@ -24,7 +24,7 @@ class Deadline:
     def of_turn(
         cls,
         *,
-        arrived_ms: int,
+        arrived_ms: float,
         now_ms: float,
         remaining_ms: int,
         turn_ms: int,

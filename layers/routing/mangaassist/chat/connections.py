@@ -24,6 +24,7 @@ from mangaassist.stores import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
     from mypy_boto3_dynamodb import DynamoDBClient
 
 CONNECTION_LIFE_S = 2 * 60 * 60  # API Gateway closes a connection at this age
@@ -31,6 +32,7 @@ MARGIN_S = 10 * 60
 OPEN_ATTEMPTS = 4  # each failed one means that another connection of the same user came or went meanwhile
 CLEARED_AT_ONCE = 50  # expired places in one write: an expression may have 300 operators
 MINUTE_MS = 60_000
+CLOCKS_DIFFER_MS = 60_000  # far more than those of two environments ever do
 
 TAKE_ONLY_PLACE = "SET connections = :only, expires_at = :expires_at"
 HOLDS_NOTHING = "attribute_not_exists(connections) OR size(connections) = :none"
@@ -38,20 +40,20 @@ TAKE_PLACE = "SET connections.#id = :expires_at, expires_at = :expires_at"
 HAS_ROOM = "attribute_exists(connections) AND size(connections) < :room"
 CHARGE_FULL_BUCKET = "SET next_allowed_ms = :charged, expires_at = if_not_exists(expires_at, :expires_at)"
 CHARGE_BUCKET = "SET next_allowed_ms = next_allowed_ms + :interval"
-IS_FULL = "attribute_not_exists(next_allowed_ms) OR next_allowed_ms <= :now"
-IS_NOT_EMPTY = "next_allowed_ms <= :latest"
+IS_FULL = "attribute_not_exists(next_allowed_ms) OR NOT (next_allowed_ms BETWEEN :soonest AND :latest)"
+HAS_ENOUGH = "next_allowed_ms <= :latest"
 
 
 class ConnectionStore:
     """The connections table: one row per connection, and one per user that carries both of the user's limits.
 
-    `clock` gives epoch seconds. Every method raises StoreUnavailable when the table cannot serve.
+    `now_s` gives epoch seconds. Every method raises StoreUnavailable when the table cannot serve.
     """
 
-    def __init__(self, client: DynamoDBClient, table: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, now_s: Callable[[], float] = time.time) -> None:
         self._client = client
         self._table = table
-        self._clock = clock
+        self._now_s = now_s
 
     def open(self, connection_id: str, user_id: str, limit: int) -> bool:
         """Record a connection; False when its user holds `limit` live connections already.
@@ -59,7 +61,7 @@ class ConnectionStore:
         The connection's row goes first: should the second write fail, an orphaned row only expires; a place that
         nobody gives back would count against its user until then.
         """
-        now_s = int(self._clock())
+        now_s = int(self._now_s())
         expires_at = now_s + CONNECTION_LIFE_S + MARGIN_S
         row = {"user_id": user_id, "connected_at": now_s, "expires_at": expires_at}
         with store_errors():
@@ -92,23 +94,25 @@ class ConnectionStore:
         to come back (rounded up: never faster than promised), and N - now, if positive, is what was spent and is not
         back yet. A turn needs one token, so N - now + I <= burst * I, and is charged: N becomes max(N, now) + I.
 
-        * Bucket full (N <= now or no N): one write, N = now + I, on that condition.
+        * Bucket full (N <= now or no N): one write, N = now + I, on that condition. An N that only a clock that was
+          moved back can explain (later than now + burst * I by more than clocks differ) counts as full too.
         * Otherwise the refusal of that write tells N. With too little left the turn is refused until N + I - burst * I;
           with enough, a second write sets N = N + I on condition that N + I <= now + burst * I still holds.
 
-        Exact under concurrency: each condition is judged with its write, and N only grows, so what a refusal said of
-        N > now stays true.
+        Exact under concurrency: each condition is judged together with its write, and N only grows, so N > now stays
+        true once a refusal has said it.
         """
-        now_ms = int(self._clock() * 1000)
+        now_ms = int(self._now_s() * 1000)
         interval_ms = math.ceil(MINUTE_MS / per_minute)
         latest_ms = now_ms + (burst - 1) * interval_ms
         kept_until = now_ms // 1000 + CONNECTION_LIFE_S + MARGIN_S
-        full = {":now": now_ms, ":charged": now_ms + interval_ms, ":expires_at": kept_until}
+        believable = {":soonest": now_ms + 1, ":latest": now_ms + burst * interval_ms + CLOCKS_DIFFER_MS}
+        charged = {":charged": now_ms + interval_ms, ":expires_at": kept_until}
         with store_errors():
-            found = self._update(user_id, CHARGE_FULL_BUCKET, IS_FULL, full)
+            found = self._update(user_id, CHARGE_FULL_BUCKET, IS_FULL, believable | charged)
             if found and found["next_allowed_ms"] <= latest_ms:
                 found = self._update(
-                    user_id, CHARGE_BUCKET, IS_NOT_EMPTY, {":interval": interval_ms, ":latest": latest_ms}
+                    user_id, CHARGE_BUCKET, HAS_ENOUGH, {":interval": interval_ms, ":latest": latest_ms}
                 )
         return 0.0 if found is None else (found["next_allowed_ms"] - latest_ms) / 1000
 
@@ -178,7 +182,7 @@ class ConnectionStore:
 class Channel:
     """The way back to the shoppers: the gateway's management API."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: ApiGatewayManagementApiClient) -> None:
         self._client = client
 
     def post(self, connection_id: str, data: bytes) -> None:

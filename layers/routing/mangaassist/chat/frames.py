@@ -5,14 +5,29 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from mangaassist.errors import InvalidRequest
 
 FRAME_BYTES = 32 * 1024  # API Gateway closes a connection with 1009 above this
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+MOST_FRAMES = 100_000  # of a turn; far above what its deadline allows
 COMPLEXITY_WORDS = {"simple": 0.0, "complex": 1.0}  # what the brief's client sends
+
+
+def _whole_characters(text: str) -> str:
+    """The text with U+FFFD for each half of a character, which JSON can escape and nothing else can store."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class _In(BaseModel):
@@ -23,7 +38,7 @@ class Ask(_In):
     """A question. Both ids are optional: the server makes them and says them in `start`."""
 
     action: Literal["ask"] = "ask"
-    message: str
+    message: Annotated[str, AfterValidator(_whole_characters)]
     session_id: Id | None = None
     message_id: Id | None = None
     complexity: Annotated[float, Field(ge=0, le=1)] | Literal["simple", "complex"] | None = None
@@ -39,7 +54,7 @@ class Resume(_In):
 
     action: Literal["resume"]
     turn_id: Id
-    after: Annotated[int, Field(ge=-1)] = -1
+    after: Annotated[int, Field(ge=-1, le=MOST_FRAMES)] = -1
 
 
 class Cancel(_In):

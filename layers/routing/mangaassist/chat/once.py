@@ -38,11 +38,16 @@ class Once:
         A record left by an invocation that died counts until that invocation's time would have been over.
         """
         ran = False
+        failure: Exception | None = None
 
         def answer(*, key: str) -> str:
-            nonlocal ran
+            nonlocal ran, failure
             ran = True
-            work()
+            try:
+                work()
+            except Exception as error:  # kept: Powertools loses it when its record cannot be removed either
+                failure = error
+                raise
             return key
 
         config = IdempotencyConfig(expires_after_seconds=REMEMBERED_S, lambda_context=context)
@@ -58,4 +63,6 @@ class Once:
                 raise StoreUnavailable("idempotency") from error
             logger.warning("the idempotency record could not be completed")
             count("IdempotencyWriteFailed")
+            if failure is not None:
+                raise failure from error
         return "done" if ran else "repeated"

@@ -55,7 +55,7 @@ def language_of(text: str) -> Language:
     return "ja" if _JAPANESE.search(text) else "en"
 
 
-def sentence(code: str, language: Language | None, **detail: str | int) -> str:
+def sentence(code: str, language: str | None, **detail: str | int) -> str:
     """The sentence for a stable error code; in both languages when the shopper's is not known."""
     japanese, english = (text.format(**detail) for text in _SENTENCES[code])
     if language is None:
@@ -63,6 +63,6 @@ def sentence(code: str, language: Language | None, **detail: str | int) -> str:
     return japanese if language == "ja" else english
 
 
-def interrupted(language: Language) -> str:
+def interrupted(language: str) -> str:
     """Says that the text so far is incomplete."""
     return _INTERRUPTED[0] if language == "ja" else _INTERRUPTED[1]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-APPEND_TRIES = 3  # turns of one session may end at the same time
+APPEND_TRIES = 10  # all turns of a user's burst may end at the same time, and each lost race is another's success
 DAY_S = 86_400
 
 
@@ -59,12 +59,18 @@ class SessionStore:
         return Session(session_id, owner, trim(history, history_tokens), item["version"])
 
     def append(self, session: Session, question: str, answer: str, history_tokens: int) -> None:
-        """Remember an exchange, beside whatever other turns of the session have remembered meanwhile."""
+        """Remember an exchange, beside whatever other turns of the session have remembered meanwhile.
+
+        Nothing is remembered when the id has become somebody else's since the session was loaded.
+        """
+        exchange = (Message("user", question), Message("assistant", answer))
         for _ in range(APPEND_TRIES):
-            exchange = (Message("user", question), Message("assistant", answer))
             if self._write(session, trim((*session.history, *exchange), history_tokens)):
                 return
-            session = self.load(session.id, session.owner, history_tokens)
+            try:
+                session = self.load(session.id, session.owner, history_tokens)
+            except InvalidRequest:
+                return
 
     def _write(self, session: Session, history: Sequence[Message]) -> bool:
         now_s = int(self._now_s())

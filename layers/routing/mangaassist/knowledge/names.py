@@ -98,11 +98,11 @@ def stands_apart(katakana: str, raw_run: str, start: int) -> bool:
     return not (before and spelling.is_katakana(before)) and not (after and spelling.is_katakana(after))
 
 
-def is_title(name: str, text: str, words: list[str], index: int, size: int) -> bool:
+def is_title(name: str, text: str, folded: str, words: tuple[str, ...], index: int, size: int) -> bool:
     """Whether an everyday Latin word is meant as a title: alone, in quotes, beside "vol" or Japanese, or with a capital."""
     before = words[index - 1] if index else ""
     after = words[index + size] if index + size < len(words) else ""
-    if _alone(words, size) or any(quote + name in spelling.folded(text) for quote in _QUOTES):
+    if _alone(words, size) or any(quote + name in folded for quote in _QUOTES):
         return True
     if before in _BEFORE or after in _AFTER or after.isdigit():
         return True
@@ -111,7 +111,7 @@ def is_title(name: str, text: str, words: list[str], index: int, size: int) -> b
     return before not in _OWNED and _capital_inside(name, text)
 
 
-def _alone(words: list[str], size: int) -> bool:
+def _alone(words: tuple[str, ...], size: int) -> bool:
     return sum(word not in spelling.MARKS for word in words) == size
 
 
@@ -126,8 +126,8 @@ def _capital_inside(name: str, text: str) -> bool:
     return False
 
 
-def is_title_in_run(name: str, text: str, words: list[str], run: str, end: int) -> bool:
+def is_title_in_run(name: str, folded: str, words: tuple[str, ...], run: str, end: int) -> bool:
     """Whether an everyday Japanese word is meant as a title: alone, in quotes, or before what is asked of titles."""
-    if any(quote + name in spelling.folded(text) for quote in _QUOTES):
+    if any(quote + name in folded for quote in _QUOTES):
         return True
     return (run == name and _alone(words, 1)) or run.startswith(_AFTER_JA, end)

@@ -4,20 +4,27 @@ Japanese has no spaces, so a run of kana and kanji stays whole and is searched i
 of its own, which is its word boundary.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 
-_HIRAGANA_FROM = 0x60  # ァ U+30A1 lies this far above ぁ U+3041
-_KANA = {code: code - _HIRAGANA_FROM for code in (*range(0x30A1, 0x30F7), 0x30FD, 0x30FE)}
-_LATIN = str.maketrans("āīūēōâîûêôáíúéóàèäëïöüñç’‘–—‐−", "aiueoaiueoaiueoaeaeiounc''----")
-_FOLDED = {**_KANA, **_LATIN}
 
-RUN = "ぁ-ゟ゠-ヿ㐀-䶿一-鿿豈-﫿々〆〇・☆★"  # what Japanese titles are made of
-_TOKEN = re.compile(
-    rf"[a-z0-9]+(?:'t\b)?|[{RUN}]+|[!?。\n]|(?<!\bdr)(?<!\bno)(?<!\bvol)\.(?=\s|$)|[,、$¥€£]"
-)
+class _Folding(dict[int, int]):
+    """A table for `str.translate` that remembers which characters stay, because a miss costs more than a hit."""
+
+    def __missing__(self, code: int) -> int:
+        if code < 0x10000:
+            self[code] = code
+        return code
+
+
+_HIRAGANA_BELOW = 0x60  # ァ U+30A1 lies this far above ぁ U+3041
+_KATAKANA = (*range(0x30A1, 0x30F7), 0x30FD, 0x30FE)
+_ACCENTED, _BARE = "āīūēōâîûêôáíúéóàèäëïöüñç’‘—–‐−", "aiueoaiueoaiueoaeaeiounc''----"
+_FOLDED = _Folding({code: code - _HIRAGANA_BELOW for code in _KATAKANA} | str.maketrans(_ACCENTED, _BARE))
+_FOLDABLE = re.compile(f"[ァ-ヶヽヾ{_ACCENTED}]")
+
+_RUN = "ぁ-ゟ゠-ヿ㐀-䶿一-鿿豈-﫿々〆〇・☆★"  # what Japanese titles are made of
+_TOKEN = re.compile(rf"[a-z0-9]+(?:'t\b)?|[{_RUN}]+|[!?。\n]|(?<!\bdr)(?<!\bno)(?<!\bvol)\.(?=\s|$)|[,、$¥€£]")
 SENTENCE_ENDS = frozenset("!?。.\n")
 MARKS = SENTENCE_ENDS | frozenset(",、")
 
@@ -29,17 +36,18 @@ def normalised(text: str) -> str:
 
 def folded(text: str) -> str:
     """Normalised text without case, accents, or the difference of katakana and hiragana; as long as its casefold."""
-    return text.casefold().translate(_FOLDED)
+    text = text.casefold()
+    return text.translate(_FOLDED) if _FOLDABLE.search(text) else text
 
 
-def tokens(text: str) -> list[str]:
+def tokens(text: str) -> tuple[str, ...]:
     """Latin words, digits, whole runs of Japanese, sentence ends, commas and currency signs, in order."""
-    return _TOKEN.findall(text)
+    return tuple(_TOKEN.findall(text))
 
 
 def is_run(token: str) -> bool:
     """Whether a token is a run of Japanese."""
-    return token[0] > "。"
+    return token > "。"
 
 
 def is_katakana(character: str) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mangaassist.errors import StoreUnavailable
 from mangaassist.jst import jst
 from mangaassist.stores import condition_failed, error_code, store_errors, to_item
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SHARDS = 16  # of a day's ledger lines: 1M turns a day are 100 writes/s at peak, a partition takes 1,000
 LEDGER_DAYS = 400
 SPEND_DAYS = 8
+DISTURBANCES = 4  # that a write to the day's counter survives; each costs a round trip of some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +91,22 @@ class Ledger:
         day = now.date().isoformat()
         if nano_usd > limit_nano_usd:
             return None
+        addition: Any = {
+            "TableName": self._situation_table,
+            "Key": _spend_key(day),
+            "UpdateExpression": "SET expires_at = :expires ADD committed_nano_usd :amount",
+            "ConditionExpression": "attribute_not_exists(committed_nano_usd) OR committed_nano_usd <= :most",
+            "ExpressionAttributeValues": to_item(
+                {
+                    ":amount": nano_usd,
+                    ":most": limit_nano_usd - nano_usd,
+                    ":expires": int(now.timestamp()) + SPEND_DAYS * 86_400,
+                }
+            ),
+        }
         try:
             with store_errors():
-                self._client.update_item(
-                    TableName=self._situation_table,
-                    Key=_spend_key(day),
-                    UpdateExpression="SET expires_at = :expires ADD committed_nano_usd :amount",
-                    ConditionExpression="attribute_not_exists(committed_nano_usd) OR committed_nano_usd <= :most",
-                    ExpressionAttributeValues=to_item(
-                        {
-                            ":amount": nano_usd,
-                            ":most": limit_nano_usd - nano_usd,
-                            ":expires": int(now.timestamp()) + SPEND_DAYS * 86_400,
-                        }
-                    ),
-                )
+                _until_undisturbed(lambda: self._client.update_item(**addition))
         except ClientError as error:
             if condition_failed(error):
                 return None
@@ -119,8 +122,10 @@ class Ledger:
         writes += [self._correction(day, *amounts) for day, amounts in _by_day(account.attempts).items()]
         try:
             with store_errors():
-                self._client.transact_write_items(TransactItems=writes)
+                _until_undisturbed(lambda: self._client.transact_write_items(TransactItems=writes))
         except ClientError as error:
+            if _disturbed(error):
+                raise StoreUnavailable(f"the account of {account.turn_id} is too busy") from error
             if not _already_settled(error):
                 raise
 
@@ -194,12 +199,38 @@ def _by_day(attempts: Sequence[Attempt]) -> dict[str, tuple[int, int, int]]:
     return {day: (reserved[day], spent[day], count[day]) for day in count}
 
 
+def _until_undisturbed(write: Callable[[], object]) -> None:
+    """Write to the day's counter again, a few times, when a transaction met another write to it.
+
+    Such refusals name no fault of ours, and the SDK does not repeat them.
+    """
+    for _ in range(DISTURBANCES):
+        try:
+            write()
+        except ClientError as error:
+            if not _disturbed(error):
+                raise
+        else:
+            return
+    write()
+
+
+def _disturbed(error: ClientError) -> bool:
+    if error_code(error) == "TransactionConflictException":
+        return True
+    reasons = _reasons(error)
+    return "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons
+
+
 def _already_settled(error: ClientError) -> bool:
     """Whether the transaction was refused because the line exists: an earlier try got through unheard."""
-    if error_code(error) != "TransactionCanceledException":
-        return False
-    reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
-    return bool(reasons) and reasons[0].get("Code") == "ConditionalCheckFailed"
+    return _reasons(error)[:1] == ["ConditionalCheckFailed"]
+
+
+def _reasons(error: ClientError) -> list[str]:
+    """Why a transaction was cancelled, one word for each of its writes; empty for any other failure."""
+    reasons: list[dict[str, str]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+    return [reason.get("Code", "None") for reason in reasons]
 
 
 def _spend_key(day: str) -> Any:

@@ -26,9 +26,10 @@ def read(text: str, hint: float | None = None) -> Question:
     normal = spelling.normalised(text)
     found = wording.read(_bounded(normal))
     score = complexity.score(found)
+    catalogue = intent.asks_catalogue(found, complex_=score >= complexity.COMPLEX)
     if hint is not None and hint > score:
         score = min(1.0, hint)
-    return Question(normal, language(found), score, intent.asks_catalogue(found), tuple(found.works))
+    return Question(normal, language(found), score, catalogue, tuple(found.works))
 
 
 def _bounded(text: str) -> str:

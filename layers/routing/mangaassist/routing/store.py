@@ -98,7 +98,7 @@ class SituationStore:
 
     def _adopt(self, override: Mapping[str, Any] | None) -> None:
         """Put an override into force once; one that is invalid is reported once, and the last good one stays."""
-        version = int(override["version"]) if override else 0
+        version = int(override.get("version", -1)) if override else 0
         if version == self._seen_version:
             return
         self._seen_version = version
@@ -106,7 +106,7 @@ class SituationStore:
             self._policy, self._good_version = self._default_policy, 0
             return
         try:
-            self._policy = policy.load(override["document"])
+            self._policy = policy.load(override.get("document", ""))
             self._good_version = version
         except PolicyInvalid as error:
             self._on_invalid_policy(version, str(error))
@@ -150,8 +150,9 @@ class SituationStore:
                     TableName=self._table,
                     Key=_key(f"HEALTH#{target}"),
                     UpdateExpression="SET probe_until_s = :until",
-                    ConditionExpression="open_until_s <= :now AND probe_until_s <= :now",
-                    ExpressionAttributeValues=to_item({":now": now_s, ":until": now_s + probe_ms / 1000}),
+                    # :closed, for a breaker that somebody closed meanwhile: a probe of it would bar everyone else
+                    ConditionExpression="open_until_s > :closed AND open_until_s <= :now AND probe_until_s <= :now",
+                    ExpressionAttributeValues=to_item({":closed": 0, ":now": now_s, ":until": now_s + probe_ms / 1000}),
                 )
         except ClientError as error:
             if condition_failed(error):

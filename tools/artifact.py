@@ -1,0 +1,155 @@
+"""What is deployed: the build, made smaller and quicker to start, and the parameters, with a hash of it all.
+
+`sam build` ships every service that botocore knows and no bytecode, so each cold start would read a large directory and
+compile everything that it imports: Lambda mounts code read-only, and what Python compiles there is lost.
+"""
+
+from __future__ import annotations
+
+import compileall
+import hashlib
+import shutil
+import tomllib
+from pathlib import Path
+from py_compile import PycInvalidationMode
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ("functions", "layers")
+LAYER = "RoutingLayer"
+LAYER_MOUNT = "/opt/python"
+FUNCTION_MOUNT = "/var/task"
+
+# The services that this application calls, and those that its operators reach through the layer.
+SERVICES = frozenset(
+    {
+        "apigatewaymanagementapi",
+        "bedrock",
+        "bedrock-runtime",
+        "cloudwatch",
+        "dynamodb",
+        "s3",
+        "sagemaker-runtime",
+        "service-quotas",
+        "sns",
+        "ssm",
+        "stepfunctions",
+        "sts",
+    }
+)
+LEFT_OUT = ("boto3/examples", "requirements.in", "requirements.txt", "*.data")
+
+
+@click.group()
+def main() -> None:
+    """Prepare what `sam build` has made, and say what to deploy it with."""
+
+
+@main.command()
+@click.argument("build", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def slim(build: Path) -> None:
+    """Cut a build of `sam build` down to what runs, and compile it."""
+    layer = build / LAYER / "python"
+    before = size(layer)
+    leave_out(layer)
+    compile_all(layer, LAYER_MOUNT)
+    for function in functions(build):
+        compile_all(function, FUNCTION_MOUNT)
+    click.echo(f"{layer}: {before / 1e6:.1f} MB cut to {size(layer) / 1e6:.1f} MB, bytecode included")
+
+
+@main.command()
+@click.argument("env")
+@click.argument("extra", nargs=-1)
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=ROOT / "samconfig.toml")
+def overrides(env: str, extra: tuple[str, ...], config: Path) -> None:
+    """Print what to deploy an environment of samconfig.toml with: its parameters, EXTRA ones and CodeSha.
+
+    On its command line `sam deploy` takes all parameters or none, so those of the file have to be said again.
+    """
+    environments: dict[str, Any] = tomllib.loads(config.read_text("utf-8"))
+    if env not in environments:
+        known = ", ".join(name for name in environments if name != "version")
+        raise click.UsageError(f"{config.name} has no environment {env!r}; it has {known}")
+    chosen = parameters(environments[env]["deploy"]["parameters"]["parameter_overrides"])
+    chosen |= parameters(extra)
+    chosen["CodeSha"] = code_sha(ROOT, chosen)
+    click.echo(" ".join(f"{name}={value}" for name, value in chosen.items()))
+
+
+def parameters(pairs: Iterable[str]) -> dict[str, str]:
+    """Split Name=value pairs."""
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def code_sha(root: Path, parameters: Mapping[str, str]) -> str:
+    """A hash of everything that a deployment can change; the same on every machine.
+
+    Parameters count because SAM does not look into them: a new memory size alone would publish no version.
+    """
+    digest = hashlib.sha256()
+    for file in (root / "template.yaml", *sources(root)):
+        digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    for name, value in sorted(parameters.items()):
+        if name != "CodeSha":
+            digest.update(f"{name}={value}\0".encode())
+    return digest.hexdigest()
+
+
+def sources(root: Path) -> Iterator[Path]:
+    """The files that are shipped, in a stable order."""
+    for folder in SOURCES:
+        for file in sorted((root / folder).rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                yield file
+
+
+def leave_out(layer: Path) -> None:
+    """Remove from the layer what no function reads; raises ClickException when botocore has renamed a service."""
+    data = layer / "botocore" / "data"
+    known = {folder.name for folder in data.iterdir() if folder.is_dir()}
+    if missing := SERVICES - known:
+        raise click.ClickException(f"botocore has no data of {', '.join(sorted(missing))}")
+    for service in known - SERVICES:
+        shutil.rmtree(data / service)
+    for pattern in LEFT_OUT:
+        for path in layer.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def compile_all(folder: Path, mount: str) -> None:
+    """Compile a folder to bytecode that is never checked against its source: on Lambda neither can change.
+
+    The code names its files as Lambda mounts them, so that a traceback there shows lines.
+    """
+    done = compileall.compile_dir(
+        folder,
+        quiet=1,
+        stripdir=str(folder),
+        prependdir=mount,
+        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+    )
+    if not done:
+        raise click.ClickException(f"not everything in {folder} compiles")
+
+
+def functions(build: Path) -> Iterator[Path]:
+    """The built functions' folders."""
+    for folder in sorted(build.iterdir()):
+        if folder.is_dir() and folder.name != LAYER:
+            yield folder
+
+
+def size(folder: Path) -> int:
+    """Bytes in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+if __name__ == "__main__":
+    main()
