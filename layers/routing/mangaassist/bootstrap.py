@@ -53,6 +53,12 @@ def dynamodb() -> DynamoDBClient:
 
 
 @cache
+def dynamodb_unrepeated() -> DynamoDBClient:
+    """The tables' client for additions, which must not be repeated."""
+    return session().client("dynamodb", config=TABLE_CALLS.merge(Config(retries={"total_max_attempts": 1})))
+
+
+@cache
 def connections() -> ConnectionStore:
     """Shoppers' connections and limits."""
     from mangaassist.chat.connections import ConnectionStore
@@ -113,7 +119,12 @@ def reception() -> Reception:
 
     chosen, client = settings(), dynamodb()
     turns = TurnStore(client, chosen.turns_table)
-    ledger = Ledger(client, situation_table=chosen.situation_table, turns_table=chosen.turns_table)
+    ledger = Ledger(
+        client,
+        unrepeated=dynamodb_unrepeated(),
+        situation_table=chosen.situation_table,
+        turns_table=chosen.turns_table,
+    )
     stores = Stores(
         connections=connections(),
         once=Once(client, chosen.idempotency_table),

@@ -113,6 +113,7 @@ class Turn:
     session: Session
     known: bool  # the tables answered: the turn is recorded and may call models
     poll_at: float
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     progress: Progress = field(default_factory=Progress)
     served_resume: str = ""
     abandoned: bool = False  # the shopper left and did not come back in time

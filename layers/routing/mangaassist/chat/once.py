@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.idempotency import (
 )
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyAlreadyInProgressError,
+    IdempotencyInconsistentStateError,
     IdempotencyPersistenceLayerError,
 )
 
@@ -58,7 +59,7 @@ class Once:
             once(key=key)
         except IdempotencyAlreadyInProgressError:
             return "running"
-        except IdempotencyPersistenceLayerError as error:
+        except (IdempotencyPersistenceLayerError, IdempotencyInconsistentStateError) as error:
             if not ran:
                 raise StoreUnavailable("idempotency") from error
             logger.warning("the idempotency record could not be completed")

@@ -41,6 +41,7 @@ def account(turn: Turn) -> TurnAccount:
     """What the ledger keeps."""
     return TurnAccount(
         turn_id=turn.id,
+        run_id=turn.run_id,
         user_id=turn.shopper.user_id,
         reason=turn.route.reason,
         finish=turn.progress.finish,

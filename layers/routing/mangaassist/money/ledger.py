@@ -1,9 +1,10 @@
 """The accounts of the JST day: reserve before a model is called, settle after, one line per attempt.
 
-The day's counter is `committed` = spent + reserved. A reservation is one conditional addition, so that any number of
-concurrent turns cannot pass the limit. Settling is one transaction whose ledger line may exist only once, so a
-repeated settlement changes nothing. A turn that dies between the two leaves its reservation committed: what it cost is
-unknown, and the upper bound is the honest figure.
+The lines are the books; the day's counter `committed` = spent + reserved is the guard, and errs only upward. A
+reservation is one conditional addition, so that any number of concurrent turns cannot pass the limit. Settling puts the
+line, whose key is the run's own, and corrects the counter at most once: a correction whose fate is unknown, like a turn
+that dies before it, leaves the reservation committed. There is no transaction, because on the day's one item it would
+collide with every other turn.
 """
 
 from __future__ import annotations
@@ -16,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mangaassist.errors import StoreUnavailable
 from mangaassist.jst import jst
-from mangaassist.stores import condition_failed, error_code, store_errors, to_item
+from mangaassist.stores import condition_failed, store_errors, to_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 SHARDS = 16  # of a day's ledger lines: 1M turns a day are 100 writes/s at peak, a partition takes 1,000
 LEDGER_DAYS = 400
 SPEND_DAYS = 8
-DISTURBANCES = 4  # that a write to the day's counter survives; each costs a round trip of some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class TurnAccount:
-    """What the ledger keeps of a turn: no word of what was said."""
+    """What the ledger keeps of one run of a turn: no word of what was said.
+
+    A message whose answer was lost may be asked again; then its turn runs, and is paid, a second time.
+    """
 
     turn_id: str
+    run_id: str
     user_id: str
     reason: str
     finish: str
@@ -70,17 +72,22 @@ class TurnAccount:
 
 
 class Ledger:
-    """The day's counter in the situation table and the lines in the turns table."""
+    """The day's counter in the situation table and the lines in the turns table.
+
+    `unrepeated` is a client whose SDK tries once: an addition that is repeated counts twice.
+    """
 
     def __init__(
         self,
         client: DynamoDBClient,
         *,
+        unrepeated: DynamoDBClient,
         situation_table: str,
         turns_table: str,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
+        self._unrepeated = unrepeated
         self._situation_table = situation_table
         self._turns_table = turns_table
         self._now_s = now_s
@@ -91,22 +98,21 @@ class Ledger:
         day = now.date().isoformat()
         if nano_usd > limit_nano_usd:
             return None
-        addition: Any = {
-            "TableName": self._situation_table,
-            "Key": _spend_key(day),
-            "UpdateExpression": "SET expires_at = :expires ADD committed_nano_usd :amount",
-            "ConditionExpression": "attribute_not_exists(committed_nano_usd) OR committed_nano_usd <= :most",
-            "ExpressionAttributeValues": to_item(
-                {
-                    ":amount": nano_usd,
-                    ":most": limit_nano_usd - nano_usd,
-                    ":expires": int(now.timestamp()) + SPEND_DAYS * 86_400,
-                }
-            ),
-        }
         try:
             with store_errors():
-                _until_undisturbed(lambda: self._client.update_item(**addition))
+                self._client.update_item(
+                    TableName=self._situation_table,
+                    Key=_spend_key(day),
+                    UpdateExpression="SET expires_at = :expires ADD committed_nano_usd :amount",
+                    ConditionExpression="attribute_not_exists(committed_nano_usd) OR committed_nano_usd <= :most",
+                    ExpressionAttributeValues=to_item(
+                        {
+                            ":amount": nano_usd,
+                            ":most": limit_nano_usd - nano_usd,
+                            ":expires": int(now.timestamp()) + SPEND_DAYS * 86_400,
+                        }
+                    ),
+                )
         except ClientError as error:
             if condition_failed(error):
                 return None
@@ -114,27 +120,32 @@ class Ledger:
         return Reservation(day, nano_usd)
 
     def settle(self, account: TurnAccount) -> None:
-        """Put what the attempts cost in place of what was reserved, and write the line. Raises StoreUnavailable."""
+        """Write the turn's line, and put what its attempts cost in place of what was reserved; to be called once.
+
+        Raises StoreUnavailable when either may not have happened.
+        """
         if not account.attempts:
             return
-        now = jst(self._now_s())
-        writes: list[Any] = [self._line(account, now)]
-        writes += [self._correction(day, *amounts) for day, amounts in _by_day(account.attempts).items()]
-        try:
-            with store_errors():
-                _until_undisturbed(lambda: self._client.transact_write_items(TransactItems=writes))
-        except ClientError as error:
-            if _disturbed(error):
-                raise StoreUnavailable(f"the account of {account.turn_id} is too busy") from error
-            if not _already_settled(error):
-                raise
+        with store_errors():
+            self._client.put_item(TableName=self._turns_table, Item=self._line(account))
+            for day, (reserved, spent, attempts) in _by_day(account.attempts).items():
+                self._unrepeated.update_item(
+                    TableName=self._situation_table,
+                    Key=_spend_key(day),
+                    UpdateExpression="ADD committed_nano_usd :change, spent_nano_usd :spent, attempts :attempts",
+                    ExpressionAttributeValues=to_item(
+                        {":change": spent - reserved, ":spent": spent, ":attempts": attempts}
+                    ),
+                )
 
-    def _line(self, account: TurnAccount, now: datetime) -> dict[str, Any]:
+    def _line(self, account: TurnAccount) -> dict[str, Any]:
+        now = jst(self._now_s())
         day = next((a.reservation.day for a in account.attempts if a.reservation), now.date().isoformat())
-        item = to_item(
+        return to_item(
             {
                 "pk": f"LEDGER#{day}#{shard_of(account.turn_id):02d}",
-                "sk": account.turn_id,
+                "sk": f"{account.turn_id}#{account.run_id}",
+                "turn_id": account.turn_id,
                 "user_id": account.user_id,
                 "reason": account.reason,
                 "finish": account.finish,
@@ -146,20 +157,6 @@ class Ledger:
                 "expires_at": int(now.timestamp()) + LEDGER_DAYS * 86_400,
             }
         )
-        put = {"TableName": self._turns_table, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
-        return {"Put": put}
-
-    def _correction(self, day: str, reserved: int, spent: int, attempts: int) -> dict[str, Any]:
-        return {
-            "Update": {
-                "TableName": self._situation_table,
-                "Key": _spend_key(day),
-                "UpdateExpression": "ADD committed_nano_usd :change, spent_nano_usd :spent, attempts :attempts",
-                "ExpressionAttributeValues": to_item(
-                    {":change": spent - reserved, ":spent": spent, ":attempts": attempts}
-                ),
-            }
-        }
 
 
 def attempt_fields(attempt: Attempt) -> dict[str, Any]:
@@ -167,6 +164,7 @@ def attempt_fields(attempt: Attempt) -> dict[str, Any]:
     usage = attempt.usage
     return {
         "target": attempt.target,
+        "day": attempt.reservation.day if attempt.reservation else None,
         "model": attempt.model,
         "outcome": attempt.outcome,
         "first_text_ms": attempt.first_text_ms,
@@ -197,40 +195,6 @@ def _by_day(attempts: Sequence[Attempt]) -> dict[str, tuple[int, int, int]]:
             spent[day] += attempt.cost_nano_usd
             count[day] += 1
     return {day: (reserved[day], spent[day], count[day]) for day in count}
-
-
-def _until_undisturbed(write: Callable[[], object]) -> None:
-    """Write to the day's counter again, a few times, when a transaction met another write to it.
-
-    Such refusals name no fault of ours, and the SDK does not repeat them.
-    """
-    for _ in range(DISTURBANCES):
-        try:
-            write()
-        except ClientError as error:
-            if not _disturbed(error):
-                raise
-        else:
-            return
-    write()
-
-
-def _disturbed(error: ClientError) -> bool:
-    if error_code(error) == "TransactionConflictException":
-        return True
-    reasons = _reasons(error)
-    return "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons
-
-
-def _already_settled(error: ClientError) -> bool:
-    """Whether the transaction was refused because the line exists: an earlier try got through unheard."""
-    return _reasons(error)[:1] == ["ConditionalCheckFailed"]
-
-
-def _reasons(error: ClientError) -> list[str]:
-    """Why a transaction was cancelled, one word for each of its writes; empty for any other failure."""
-    reasons: list[dict[str, str]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
-    return [reason.get("Code", "None") for reason in reasons]
 
 
 def _spend_key(day: str) -> Any:

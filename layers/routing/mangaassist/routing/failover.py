@@ -209,8 +209,8 @@ class Failover:
             outcome = "cancelled" if progress.stop else _outcome(trial)
             progress.finish = progress.stop or trial.finish or "complete"
             self._learn(trial, outcome)
-            if outcome == "answered":
-                reports.append(Answered(name))
+            if trial.first_text_at is not None:
+                reports.append(Answered(name))  # also when it was interrupted: it lives
         except BackendError as error:
             failure, outcome = error, error.outcome
             if outcome == "silent":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mangaassist.routing.policy import Policy
 
 NOW = "NOW"
+OUTAGE_PAUSE_S = 2.0  # before a table that did not answer is asked for the view again
 STALE_LIMIT_S = 300.0  # with the table out of reach, an old view is better than none for this long
 
 
@@ -59,6 +60,7 @@ class SituationStore:
         self._good_version = 0
         self._view: View | None = None
         self._read_at = float("-inf")
+        self._not_before = float("-inf")
         self._lock = threading.Lock()
 
     def view(self) -> View:
@@ -70,12 +72,15 @@ class SituationStore:
             age_s = self._monotonic() - self._read_at
             if self._view and age_s < self._view.policy.limits.situation_ttl_ms / 1000:
                 return self._view
-            try:
-                self._view = self._read()
-                self._read_at = self._monotonic()
-            except StoreUnavailable:
-                if self._view is None or age_s > STALE_LIMIT_S:
-                    raise
+            if self._monotonic() >= self._not_before:
+                try:
+                    self._view = self._read()
+                    self._read_at = self._monotonic()
+                    return self._view
+                except StoreUnavailable:
+                    self._not_before = self._monotonic() + OUTAGE_PAUSE_S
+            if self._view is None or age_s > STALE_LIMIT_S:
+                raise StoreUnavailable("the situation is not known")
             return self._view
 
     @property
@@ -115,6 +120,8 @@ class SituationStore:
         """Tell all environments that a target failed; concurrent failures are all counted. Raises StoreUnavailable."""
         if outcome == "throttled":
             self._note_saturation(target, view)
+            if target in view.situation.health and view.situation.health[target].open_until_s:
+                self.note_success(target, view)  # the probe of a target that is busy, and therefore alive
         if not health.counts(outcome):
             return
         for _ in range(3):
