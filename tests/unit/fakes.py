@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mangaassist.errors import BackendError, ConnectionGone, StoreUnavailable, TooFast, Unavailable
 from mangaassist.money.ledger import Reservation
 from mangaassist.money.prices import Usage
 from mangaassist.routing.backends import Alive, ModelCall, Stopped, StreamEvent, TextDelta, UsageReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class FakeClock:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +18,6 @@ from mangaassist.chat.sessions import Session
 from mangaassist.chat.turns import Record, Wish
 from mangaassist.deadline import Deadline
 from mangaassist.errors import InvalidRequest, StoreUnavailable
-from mangaassist.money.ledger import TurnAccount
 from mangaassist.routing import policy
 from mangaassist.routing.backends import Message
 from mangaassist.routing.estimates import Estimates
@@ -40,6 +38,11 @@ from tests.unit.fakes import (
     stalls,
     text_of,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mangaassist.money.ledger import TurnAccount
 
 POLICY = policy.preset("current")
 ALICE, BOB = Shopper("alice", "conn-a"), Shopper("bob", "conn-b")
@@ -210,7 +213,7 @@ def types(frames: list[dict[str, Any]]) -> list[str]:
     return [frame["type"] for frame in frames]
 
 
-def test_a_turn_begins_with_its_ids_and_ends_with_its_account():
+def test_a_turn_begins_with_its_ids_and_ends_with_its_account() -> None:
     house = House({"ondemand-haiku": [answer("二十四", "時間。")]})
     frames = house.ask()
     assert (types(frames)[0], types(frames)[-1]) == ("start", "end")
@@ -224,7 +227,7 @@ def test_a_turn_begins_with_its_ids_and_ends_with_its_account():
     assert house.world.memory[frames[0]["session_id"]].history[1].text == "二十四時間。"
 
 
-def test_the_next_question_of_a_session_brings_its_history():
+def test_the_next_question_of_a_session_brings_its_history() -> None:
     house = House({"ondemand-haiku": [answer("はい。")]})
     session_id = house.ask()[0]["session_id"]
     house.ask("では土曜は?", session_id=session_id)
@@ -244,7 +247,7 @@ def test_the_next_question_of_a_session_brings_its_history():
         ({"action": "resume", "turn_id": "nobody"}, "turn_unknown"),
     ],
 )
-def test_bad_input_is_told_and_costs_nothing(body, code):
+def test_bad_input_is_told_and_costs_nothing(body: object, code: str) -> None:
     house = House({})
     (frame,) = house.say(body)
     assert (frame["type"], frame["code"]) == ("error", code)
@@ -255,7 +258,7 @@ def test_bad_input_is_told_and_costs_nothing(body, code):
     assert house.world.purse.committed_nano_usd == 0
 
 
-def test_errors_speak_the_shoppers_language():
+def test_errors_speak_the_shoppers_language() -> None:
     house = House({})
     japanese = house.ask("長い質問です" * 1000)[0]["message"]
     english = house.ask("a long question " * 1000)[0]["message"]
@@ -263,7 +266,7 @@ def test_errors_speak_the_shoppers_language():
     assert "within 4000 characters" in english
 
 
-def test_somebody_elses_session_is_refused_without_a_hint():
+def test_somebody_elses_session_is_refused_without_a_hint() -> None:
     house = House({"ondemand-haiku": [answer("はい。")]})
     session_id = house.ask()[0]["session_id"]
     (frame,) = house.ask(shopper=BOB, session_id=session_id)
@@ -272,14 +275,14 @@ def test_somebody_elses_session_is_refused_without_a_hint():
     assert len(house.backend.calls) == 1
 
 
-def test_a_user_in_a_hurry_is_told_when_to_come_back():
+def test_a_user_in_a_hurry_is_told_when_to_come_back() -> None:
     house = House({}, wait_s=2.2)
     (frame,) = house.ask()
     assert (frame["code"], frame["retryable"]) == ("rate_limited", True)
     assert "3" in frame["message"]
 
 
-def test_a_repeated_message_is_answered_from_the_record_and_calls_no_model():
+def test_a_repeated_message_is_answered_from_the_record_and_calls_no_model() -> None:
     house = House({"ondemand-haiku": [answer("はい。")]})
     first = house.ask(session_id="s", message_id="m")
     second = house.ask(session_id="s", message_id="m")
@@ -288,14 +291,14 @@ def test_a_repeated_message_is_answered_from_the_record_and_calls_no_model():
     assert len(house.world.accounts) == 1
 
 
-def test_the_same_message_id_of_another_user_is_another_message():
+def test_the_same_message_id_of_another_user_is_another_message() -> None:
     house = House({"ondemand-haiku": [answer("はい。")]})
     house.ask(message_id="m")
     house.ask(message_id="m", shopper=BOB)
     assert len(house.backend.calls) == 2
 
 
-def test_a_cancel_is_heard_within_a_second():
+def test_a_cancel_is_heard_within_a_second() -> None:
     house = House({"ondemand-haiku": [answer(*("語" * 200), each_s=0.1)]})
     house.world.wishes.append((house.clock.monotonic() + 2.0, Wish(cancel=True)))
     end = house.ask()[-1]
@@ -306,7 +309,7 @@ def test_a_cancel_is_heard_within_a_second():
     assert end["cost_usd"] > 0
 
 
-def test_a_shopper_who_reconnects_gets_the_rest_on_the_new_connection():
+def test_a_shopper_who_reconnects_gets_the_rest_on_the_new_connection() -> None:
     house = House({"ondemand-haiku": [answer(*("語" * 60), each_s=0.1)]})
     house.poster.gone_after = 3
     wish = Wish(resume_id="1", resume_connection="conn-new", resume_after=2)
@@ -325,7 +328,7 @@ def test_a_shopper_who_reconnects_gets_the_rest_on_the_new_connection():
     assert received[-1]["finish"] == "complete"
 
 
-def test_a_shopper_who_stays_away_stops_the_model_and_may_ask_again():
+def test_a_shopper_who_stays_away_stops_the_model_and_may_ask_again() -> None:
     house = House({"ondemand-haiku": [answer(*("語" * 400), each_s=0.1)]})
     house.poster.gone_after = 2
     house.ask(message_id="m")
@@ -336,7 +339,7 @@ def test_a_shopper_who_stays_away_stops_the_model_and_may_ask_again():
 
 
 @pytest.mark.parametrize("part", ["situation", "connections", "idempotency", "turns", "ledger"])
-def test_with_a_table_out_of_reach_the_shopper_gets_the_catalogue_answer_for_nothing(part):
+def test_with_a_table_out_of_reach_the_shopper_gets_the_catalogue_answer_for_nothing(part: str) -> None:
     house = House({"ondemand-haiku": [answer("はい。")]}, down={part})
     frames = house.ask(message_id="m", session_id="s")
     assert types(frames)[-1] == "end"
@@ -347,7 +350,7 @@ def test_with_a_table_out_of_reach_the_shopper_gets_the_catalogue_answer_for_not
     assert house.backend.calls == []
 
 
-def test_a_ledger_that_fails_at_the_end_does_not_cost_the_shopper_the_answer():
+def test_a_ledger_that_fails_at_the_end_does_not_cost_the_shopper_the_answer() -> None:
     house = House({"ondemand-haiku": [answer("はい。")]})
     house.world.purse.reserve(0, 1)
     reserve = house.world.touch
@@ -363,13 +366,13 @@ def test_a_ledger_that_fails_at_the_end_does_not_cost_the_shopper_the_answer():
     assert house.world.memory, "memory is written all the same"
 
 
-def test_failures_are_told_to_all_environments():
+def test_failures_are_told_to_all_environments() -> None:
     house = House({"ondemand-haiku": [fails("unavailable")]})
     assert house.ask()[-1]["finish"] == "catalogue"
     assert house.world.failures == [("ondemand-haiku", "unavailable")]
 
 
-def test_a_defect_in_a_turn_ends_it_with_a_reference_and_the_message_may_be_asked_again():
+def test_a_defect_in_a_turn_ends_it_with_a_reference_and_the_message_may_be_asked_again() -> None:
     house = House({})  # no script for the target: the double raises KeyError
     frames = house.ask(message_id="m")
     assert frames[-1]["type"] == "error"
@@ -378,25 +381,25 @@ def test_a_defect_in_a_turn_ends_it_with_a_reference_and_the_message_may_be_aske
     assert house.world.answered == {}
 
 
-def test_a_ping_is_answered():
+def test_a_ping_is_answered() -> None:
     assert House({}).say({"action": "ping"}) == [{"type": "pong"}]
 
 
-def test_a_turn_that_died_is_told_to_who_resumes_it():
+def test_a_turn_that_died_is_told_to_who_resumes_it() -> None:
     house = House({})
     house.world.records["t"] = {"owner": "alice", "deadline_s": house.clock.now_s() - 10}
     (frame,) = house.say({"action": "resume", "turn_id": "t", "after": 4})
     assert (frame["code"], frame["seq"], frame["retryable"]) == ("turn_lost", 5, True)
 
 
-def test_slow_tables_do_not_hold_up_the_first_text():
+def test_slow_tables_do_not_hold_up_the_first_text() -> None:
     house = House({"ondemand-haiku": [answer("はい。")]}, store_s=0.7)
     frames = house.ask(message_id="m", session_id="s")
     assert frames[-1]["finish"] == "catalogue"
     assert frames[-1]["first_text_ms"] <= 3_000
 
 
-def test_logs_carry_no_word_of_what_was_said(caplog):
+def test_logs_carry_no_word_of_what_was_said(caplog: pytest.LogCaptureFixture) -> None:
     House({"ondemand-haiku": [cut("秘密の返事"), answer("秘密の返事")]}).ask("秘密の質問")
     logged = str([record.__dict__ for record in caplog.records])
     assert "turn_id" in logged
@@ -424,7 +427,9 @@ SCRIPTS = st.sampled_from(
     refusals=st.integers(0, 4),
     post_s=st.sampled_from([0.01, 0.2]),
 )
-def test_any_schedule_of_faults_ends_in_one_terminal_frame_and_exact_text(sonnet, haiku, down, refusals, post_s):
+def test_any_schedule_of_faults_ends_in_one_terminal_frame_and_exact_text(
+    sonnet: list[After], haiku: list[After], down: set[str], refusals: int, post_s: float
+) -> None:
     house = House({"ondemand-sonnet": [sonnet], "ondemand-haiku": [haiku]}, down=down)
     house.poster.refusals, house.poster.post_s = refusals, post_s
     frames = house.ask(complexity="complex")

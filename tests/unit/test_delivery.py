@@ -26,7 +26,7 @@ def say(sending: Delivery, clock: FakeClock, tokens: int, token_s: float, text: 
         sending.text("。" if place % 17 == 16 else text)
 
 
-def test_250_tokens_at_typical_speeds_take_at_most_12_posts():
+def test_250_tokens_at_typical_speeds_take_at_most_12_posts() -> None:
     for tokens_per_s in (25, 40, 60, 100):
         clock = FakeClock()
         poster = FakePoster(clock)
@@ -38,7 +38,7 @@ def test_250_tokens_at_typical_speeds_take_at_most_12_posts():
         assert len(text_of(poster.inbox["c"])) == 250
 
 
-def test_the_first_text_goes_out_at_once():
+def test_the_first_text_goes_out_at_once() -> None:
     poster = FakePoster(FakeClock())
     sending = delivery(poster)
     sending.frame("start")
@@ -49,7 +49,7 @@ def test_the_first_text_goes_out_at_once():
     assert len(poster.sizes) == 2, "the second word waits"
 
 
-def test_a_sentence_end_is_sent_before_the_hold_is_over():
+def test_a_sentence_end_is_sent_before_the_hold_is_over() -> None:
     poster = FakePoster(FakeClock())
     sending = delivery(poster)
     sending.text("は")
@@ -60,7 +60,7 @@ def test_a_sentence_end_is_sent_before_the_hold_is_over():
     assert text_of(poster.inbox["c"]) == "はい。ええ。"
 
 
-def test_long_text_is_split_on_characters_below_the_frame_limit():
+def test_long_text_is_split_on_characters_below_the_frame_limit() -> None:
     poster = FakePoster(FakeClock())
     sending = delivery(poster)
     text = "\u0001漢🎉" * 6000
@@ -70,7 +70,7 @@ def test_long_text_is_split_on_characters_below_the_frame_limit():
     assert text_of(poster.inbox["c"]) == text
 
 
-def test_a_slow_down_loses_nothing_and_is_answered_with_fewer_posts():
+def test_a_slow_down_loses_nothing_and_is_answered_with_fewer_posts() -> None:
     poster = FakePoster(FakeClock(), refusals=4)
     sending = delivery(poster)
     sending.frame("start")
@@ -81,7 +81,7 @@ def test_a_slow_down_loses_nothing_and_is_answered_with_fewer_posts():
     assert len(text_of(poster.inbox["c"])) == 30
 
 
-def test_a_resume_on_another_connection_gets_exactly_what_was_missed():
+def test_a_resume_on_another_connection_gets_exactly_what_was_missed() -> None:
     poster = FakePoster(FakeClock(), gone_after=2)
     sending = delivery(poster)
     sending.frame("start")
@@ -104,7 +104,9 @@ def test_a_resume_on_another_connection_gets_exactly_what_was_missed():
     refusals=st.integers(0, 6),
     gone_after=st.none() | st.integers(0, 6),
 )
-def test_any_weather_at_the_gateway_ends_in_exact_text(words, refusals, gone_after):
+def test_any_weather_at_the_gateway_ends_in_exact_text(
+    words: list[tuple[str, float]], refusals: int, gone_after: int | None
+) -> None:
     poster = FakePoster(FakeClock(), refusals=refusals, gone_after=gone_after)
     sending = delivery(poster)
     sending.frame("start", session_id="s", message_id="m")

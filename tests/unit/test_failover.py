@@ -109,7 +109,7 @@ class Bench:
         return self.first_text_at - self.began
 
 
-def test_an_answer_arrives_whole_and_is_billed_as_the_service_says():
+def test_an_answer_arrives_whole_and_is_billed_as_the_service_says() -> None:
     bench = Bench({"ondemand-sonnet": [answer("ワン", "ピース")]}).run()
     assert bench.text == "ワンピース"
     assert (bench.progress.finish, bench.progress.target) == ("complete", "ondemand-sonnet")
@@ -120,7 +120,7 @@ def test_an_answer_arrives_whole_and_is_billed_as_the_service_says():
     assert Answered("ondemand-sonnet") in bench.happenings
 
 
-def test_failover_before_any_text_is_silent():
+def test_failover_before_any_text_is_silent() -> None:
     bench = Bench({"ondemand-sonnet": [fails("throttled")], "ondemand-haiku": [answer("はい")]}).run()
     assert bench.text == "はい"
     assert not [happening for happening in bench.happenings if isinstance(happening, Switch)]
@@ -128,14 +128,14 @@ def test_failover_before_any_text_is_silent():
     assert bench.progress.attempts[0].cost_nano_usd == 0
 
 
-def test_a_hanging_primary_still_gives_first_text_within_three_seconds():
+def test_a_hanging_primary_still_gives_first_text_within_three_seconds() -> None:
     bench = Bench({"ondemand-sonnet": [hangs()], "ondemand-haiku": [answer("はい", first_s=0.8)]}).run()
     assert bench.text == "はい"
     assert bench.first_text_s <= 3.0
     assert all(stream.closed for stream in bench.backend.streams)
 
 
-def test_two_hanging_targets_end_in_the_catalogue_answer_in_time():
+def test_two_hanging_targets_end_in_the_catalogue_answer_in_time() -> None:
     bench = Bench({"ondemand-sonnet": [hangs()], "ondemand-haiku": [hangs()]}).run()
     assert bench.text == "catalogue"
     assert bench.first_text_s <= 3.0
@@ -143,7 +143,7 @@ def test_two_hanging_targets_end_in_the_catalogue_answer_in_time():
     assert [outcome for _, outcome in bench.outcomes] == ["silent", "silent"]
 
 
-def test_the_first_text_budget_keeps_a_part_for_the_last_model_of_three():
+def test_the_first_text_budget_keeps_a_part_for_the_last_model_of_three() -> None:
     situation = Situation(capacity={"provisioned-sonnet": Capacity("arn:aws:bedrock:x", 2, 4e9)})
     chain = ("provisioned-sonnet", *COMPLEX)
     scripts = {"provisioned-sonnet": [hangs()], "ondemand-sonnet": [hangs()], "ondemand-haiku": [answer("ok")]}
@@ -152,13 +152,13 @@ def test_the_first_text_budget_keeps_a_part_for_the_last_model_of_three():
     assert bench.first_text_s <= 3.0
 
 
-def test_a_cut_after_a_few_words_begins_again_openly():
+def test_a_cut_after_a_few_words_begins_again_openly() -> None:
     bench = Bench({"ondemand-sonnet": [cut("あ", "い")], "ondemand-haiku": [answer("最初から")]}).run()
     assert bench.text == "最初から" == bench.progress.text
     assert Switch("restart", "ondemand-haiku", "cut") in bench.happenings
 
 
-def test_a_cut_in_mid_answer_is_continued_and_the_repetition_removed():
+def test_a_cut_in_mid_answer_is_continued_and_the_repetition_removed() -> None:
     scripts = {"ondemand-sonnet": [cut(LONG)], "ondemand-haiku": [answer("最初の回答の文です。", "続きです。")]}
     bench = Bench(scripts).run()
     assert bench.text == LONG + "続きです。" == bench.progress.text
@@ -167,47 +167,47 @@ def test_a_cut_in_mid_answer_is_continued_and_the_repetition_removed():
     assert roles == ["user", "assistant", "user"], "a model without prefill is told to go on"
 
 
-def test_a_model_that_accepts_prefill_goes_on_from_the_very_words():
+def test_a_model_that_accepts_prefill_goes_on_from_the_very_words() -> None:
     scripts = {"ondemand-sonnet": [cut("あ ")], "ondemand-haiku": [answer("い")]}
     bench = Bench(scripts, policy=CLAUDE_3).run()
     assert bench.text == "あ い"
     assert bench.backend.calls[1].messages[-1] == Message("assistant", "あ"), "prefill must not end in white space"
 
 
-def test_a_stall_is_a_failure_like_a_cut():
+def test_a_stall_is_a_failure_like_a_cut() -> None:
     bench = Bench({"ondemand-sonnet": [stalls(LONG)], "ondemand-haiku": [answer("続き")]}).run()
     assert bench.text == LONG + "続き"
     assert bench.outcomes[0] == ("ondemand-sonnet", "stalled")
     assert bench.progress.attempts[0].usage.estimated
 
 
-def test_with_every_model_cut_the_answer_says_that_it_is_incomplete():
+def test_with_every_model_cut_the_answer_says_that_it_is_incomplete() -> None:
     bench = Bench({"ondemand-sonnet": [cut(LONG)], "ondemand-haiku": [fails()]}).run()
     assert bench.text == LONG + "[cut] catalogue"
     assert bench.progress.finish == "catalogue"
 
 
-def test_a_rejected_call_is_not_tried_on_another_model():
+def test_a_rejected_call_is_not_tried_on_another_model() -> None:
     bench = Bench({"ondemand-sonnet": [[After(0.01, Rejected("denied"))]]}).run()
     assert bench.backend.asked == ["ondemand-sonnet"]
     assert bench.text == "catalogue"
     assert Failed("ondemand-sonnet", "denied") in bench.happenings
 
 
-def test_with_little_time_left_the_quality_class_gives_way():
+def test_with_little_time_left_the_quality_class_gives_way() -> None:
     bench = Bench({"ondemand-haiku": [answer("早い")]}, seconds=4.5).run()
     assert bench.backend.asked == ["ondemand-haiku"]
     assert bench.progress.passed_over == [("ondemand-sonnet", "too_late_for_quality")]
 
 
-def test_an_answer_is_clipped_to_the_tokens_that_fit_the_deadline():
+def test_an_answer_is_clipped_to_the_tokens_that_fit_the_deadline() -> None:
     bench = Bench({"ondemand-sonnet": [answer("短い")]}, seconds=8.0).run()
     sonnet = POLICY.targets["ondemand-sonnet"]
     fitting = (8000 - sonnet.estimate.first_text_ms) / sonnet.estimate.token_ms
     assert bench.backend.calls[0].max_tokens == int(fitting) < sonnet.max_tokens
 
 
-def test_the_answer_is_closed_cleanly_at_the_deadline():
+def test_the_answer_is_closed_cleanly_at_the_deadline() -> None:
     endless = [After(0.2, TextDelta("あ")) for _ in range(1000)]
     bench = Bench({"ondemand-sonnet": [endless]}).run()
     assert bench.progress.finish == "deadline"
@@ -215,20 +215,20 @@ def test_the_answer_is_closed_cleanly_at_the_deadline():
     assert bench.backend.streams[0].closed
 
 
-def test_reasoning_is_life_but_not_text():
+def test_reasoning_is_life_but_not_text() -> None:
     bench = Bench({"ondemand-sonnet": [thinks(5.0, "遅い")], "ondemand-haiku": [answer("早い")]}).run()
     assert bench.text == "早い"
     assert bench.outcomes[0] == ("ondemand-sonnet", "silent")
 
 
-def test_an_answer_without_a_word_is_a_failure():
+def test_an_answer_without_a_word_is_a_failure() -> None:
     nothing = [After(0.5, Stopped("length")), After(0, None)]
     bench = Bench({"ondemand-sonnet": [nothing], "ondemand-haiku": [answer("はい")]}).run()
     assert bench.outcomes[0] == ("ondemand-sonnet", "empty")
     assert bench.text == "はい"
 
 
-def test_a_cancel_stops_the_model_and_bills_what_was_used():
+def test_a_cancel_stops_the_model_and_bills_what_was_used() -> None:
     bench = Bench({"ondemand-sonnet": [answer(*("あ" for _ in range(500)))]}, stop_after=5).run()
     assert bench.progress.finish == "cancelled"
     assert len(bench.text) <= 6
@@ -237,19 +237,19 @@ def test_a_cancel_stops_the_model_and_bills_what_was_used():
     assert bench.progress.attempts[0].usage.output_tokens > 0
 
 
-def test_a_spent_budget_calls_no_model():
+def test_a_spent_budget_calls_no_model() -> None:
     bench = Bench({}, purse=FakePurse(limit_nano_usd=0)).run()
     assert bench.backend.calls == []
     assert bench.text == "catalogue"
 
 
-def test_without_accounts_no_model_is_called_and_the_table_is_asked_once():
+def test_without_accounts_no_model_is_called_and_the_table_is_asked_once() -> None:
     bench = Bench({}, purse=FakePurse(down=True)).run()
     assert bench.backend.calls == []
     assert bench.progress.passed_over == [("ondemand-sonnet", "no_accounts")]
 
 
-def test_a_half_open_target_is_tried_by_the_one_that_holds_the_probe():
+def test_a_half_open_target_is_tried_by_the_one_that_holds_the_probe() -> None:
     half_open = Situation(health={"ondemand-sonnet": Health(failures=3, open_until_s=1.0)})
     scripts = {"ondemand-sonnet": [answer("S")], "ondemand-haiku": [answer("H")]}
     assert Bench(dict(scripts), situation=half_open).run().text == "S"
@@ -258,7 +258,7 @@ def test_a_half_open_target_is_tried_by_the_one_that_holds_the_probe():
     assert elsewhere.progress.passed_over == [("ondemand-sonnet", "probed_elsewhere")]
 
 
-def test_provisioned_capacity_is_called_by_its_arn_and_costs_no_tokens():
+def test_provisioned_capacity_is_called_by_its_arn_and_costs_no_tokens() -> None:
     capacity = Capacity("arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghijkl", 2, 4e9)
     situation = Situation(capacity={"provisioned-sonnet": capacity})
     bench = Bench(
@@ -268,7 +268,7 @@ def test_provisioned_capacity_is_called_by_its_arn_and_costs_no_tokens():
     assert bench.progress.attempts[0].cost_nano_usd == 0
 
 
-def test_a_reservation_is_never_less_than_the_bill():
+def test_a_reservation_is_never_less_than_the_bill() -> None:
     scripts = {"ondemand-sonnet": [answer("あ", tokens=POLICY.targets["ondemand-sonnet"].max_tokens)]}
     attempt = Bench(scripts).run().progress.attempts[0]
     assert attempt.reservation is not None
@@ -305,7 +305,9 @@ def scripts_of_a_target(draw: st.DrawFn) -> list[After]:
     patience_s=st.sampled_from([0.01, 0.25]),
     open_s=st.sampled_from([0.0, 0.2, 1.5]),
 )
-def test_no_fault_schedule_crosses_the_deadline_or_blurs_two_models(sonnet, haiku, seconds, preset, patience_s, open_s):
+def test_no_fault_schedule_crosses_the_deadline_or_blurs_two_models(
+    sonnet: list[After], haiku: list[After], seconds: float, preset: policy.Policy, patience_s: float, open_s: float
+) -> None:
     bench = Bench(
         {"ondemand-sonnet": [sonnet], "ondemand-haiku": [haiku]}, seconds=seconds, policy=preset, patience_s=patience_s
     )
@@ -322,7 +324,7 @@ def test_no_fault_schedule_crosses_the_deadline_or_blurs_two_models(sonnet, haik
 
 
 @given(limit=st.integers(0, 3_000_000))
-def test_a_longer_estimate_never_lengthens_an_answer(limit):
+def test_a_longer_estimate_never_lengthens_an_answer(limit: int) -> None:
     target = POLICY.targets["ondemand-haiku"]
     slower = target.model_copy(
         update={"estimate": target.estimate.model_copy(update={"token_ms": target.estimate.token_ms * 2})}

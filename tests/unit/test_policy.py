@@ -31,7 +31,7 @@ def changed(path: str, value: object) -> str:
 
 
 @pytest.mark.parametrize("name", ["current", "claude-3"])
-def test_both_presets_are_valid_and_their_canonical_text_is_stable(name):
+def test_both_presets_are_valid_and_their_canonical_text_is_stable(name: str) -> None:
     loaded = policy.preset(name)
     assert loaded.name == name
     again = policy.load(policy.canonical(loaded))
@@ -59,23 +59,23 @@ def test_both_presets_are_valid_and_their_canonical_text_is_stable(name):
         ("complexity_threshold", 1.5, "complexity_threshold"),
     ],
 )
-def test_a_mistake_is_named_by_field_and_reason(path, value, told):
+def test_a_mistake_is_named_by_field_and_reason(path: str, value: object, told: str) -> None:
     with pytest.raises(PolicyInvalid, match=told.replace("(", r"\(")):
         policy.load(changed(path, value))
 
 
 @pytest.mark.parametrize("document", ["", "{", "[]", "null", '{"name": "x"}'])
-def test_something_that_is_no_policy_is_refused(document):
+def test_something_that_is_no_policy_is_refused(document: str) -> None:
     with pytest.raises(PolicyInvalid):
         policy.load(document)
 
 
-def test_an_unknown_preset_is_refused():
+def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(PolicyInvalid, match="no preset"):
         policy.preset("claude-9")
 
 
-def test_a_window_may_cross_midnight():
+def test_a_window_may_cross_midnight() -> None:
     late = Window(name="late", start="22:00", end="02:00", target="provisioned-sonnet", units=1)
     assert late.contains(time(23, 59))
     assert late.contains(time(1, 59))
@@ -83,7 +83,7 @@ def test_a_window_may_cross_midnight():
     assert len(late.minutes()) == 240
 
 
-def test_the_price_of_the_day_is_charged():
+def test_the_price_of_the_day_is_charged() -> None:
     document = deepcopy(CURRENT)
     prices = document["models"]["sonnet-4-6"]["prices"]
     prices.append({**prices[0], "effective_from": "2027-01-01", "input": "3"})
@@ -93,7 +93,7 @@ def test_the_price_of_the_day_is_charged():
     assert model.price_on(date(2020, 1, 1)).input_nano_usd == 3300
 
 
-def test_costs_are_exact_and_a_long_prompt_is_dearer_as_a_whole():
+def test_costs_are_exact_and_a_long_prompt_is_dearer_as_a_whole() -> None:
     price = policy.preset("current").models["haiku-5-5"].prices[0]
     usage = Usage(input_tokens=1000, output_tokens=100, cache_read_tokens=10, cache_write_tokens=20)
     assert cost_nano_usd(usage, price) == 1000 * 110 + 100 * 550 + 10 * 11 + 20 * 138

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import pytest
-from mangaassist.routing.question import Question
 
 from mangaassist.jst import JST
 from mangaassist.routing import policy
+from mangaassist.routing.question import Question
 from mangaassist.routing.router import decide
 from mangaassist.routing.situation import Capacity, Health, Situation
 
@@ -69,7 +70,9 @@ WITH_CUSTOM = POLICY.model_copy(
         (NIGHT, SIMPLE, {"committed_nano_usd": DAY_NANO_USD}, "budget_guard", []),
     ],
 )
-def test_the_first_rule_that_holds_chooses_the_chain(now, asked, situation, reason, chain):
+def test_the_first_rule_that_holds_chooses_the_chain(
+    now: datetime, asked: Question, situation: dict[str, Any], reason: str, chain: list[str] | None
+) -> None:
     route = decide(asked, Situation(**situation), POLICY, now)
     assert route.reason == reason
     assert route.chain[-1] == "catalogue", "every chain ends without a model"
@@ -77,17 +80,17 @@ def test_the_first_rule_that_holds_chooses_the_chain(now, asked, situation, reas
         assert list(route.chain[:-1]) == chain
 
 
-def test_catalogue_questions_go_to_the_custom_model_when_it_is_deployed():
+def test_catalogue_questions_go_to_the_custom_model_when_it_is_deployed() -> None:
     route = decide(CATALOGUE, Situation(), WITH_CUSTOM, PEAK)
     assert (route.reason, route.chain) == ("manga_specific_query", ("sagemaker-custom", "ondemand-haiku", "catalogue"))
 
 
-def test_a_dead_custom_model_costs_catalogue_questions_nothing():
+def test_a_dead_custom_model_costs_catalogue_questions_nothing() -> None:
     dead = Situation(health={"sagemaker-custom": Health(failures=3, open_until_s=FOREVER)})
     assert decide(CATALOGUE, dead, WITH_CUSTOM, NIGHT).reason == "offpeak_simple"
 
 
-def test_an_open_target_is_passed_over_and_a_half_open_one_is_offered():
+def test_an_open_target_is_passed_over_and_a_half_open_one_is_offered() -> None:
     open_ = Situation(health={"ondemand-sonnet": Health(failures=3, open_until_s=FOREVER)})
     assert decide(COMPLEX, open_, POLICY, NIGHT).chain == ("ondemand-haiku", "catalogue")
     half_open = Situation(health={"ondemand-sonnet": Health(failures=3, open_until_s=1.0)})
@@ -96,7 +99,7 @@ def test_an_open_target_is_passed_over_and_a_half_open_one_is_offered():
     assert decide(COMPLEX, probing, POLICY, NIGHT).chain == ("ondemand-haiku", "catalogue")
 
 
-def test_capacity_is_not_used_from_its_announced_end_on():
+def test_capacity_is_not_used_from_its_announced_end_on() -> None:
     ends = Capacity(ARN, 2, until_s=PEAK.timestamp())
     route = decide(COMPLEX, Situation(capacity={"provisioned-sonnet": ends}), POLICY, PEAK)
     assert route.chain[0] == "ondemand-sonnet"
@@ -113,6 +116,6 @@ def test_capacity_is_not_used_from_its_announced_end_on():
         ((0, 0), None),
     ],
 )
-def test_windows_begin_and_end_on_the_japanese_clock(clock, name):
+def test_windows_begin_and_end_on_the_japanese_clock(clock: tuple[int, int], name: str | None) -> None:
     window = POLICY.window_at(datetime(2026, 11, 23, *clock, tzinfo=JST))
     assert (window.name if window else None) == name

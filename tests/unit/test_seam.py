@@ -28,12 +28,14 @@ def join(before: str, *pieces: str) -> str:
         ("Nothing more to add.", [], "Nothing more to add."),
     ],
 )
-def test_a_repetition_at_the_seam_is_removed(before, pieces, whole):
+def test_a_repetition_at_the_seam_is_removed(before: str, pieces: list[str], whole: str) -> None:
     assert join(before, *pieces) == whole
 
 
 @given(before=st.text(min_size=1, max_size=60), rest=st.text(max_size=60), overlap=st.integers(4, 60), data=st.data())
-def test_whatever_the_pieces_an_overlap_is_removed_once(before, rest, overlap, data):
+def test_whatever_the_pieces_an_overlap_is_removed_once(
+    before: str, rest: str, overlap: int, data: st.DataObject
+) -> None:
     repeated = before[-overlap:].lstrip() + rest
     cuts = sorted(data.draw(st.lists(st.integers(0, len(repeated)), max_size=6)))
     pieces = [repeated[start:end] for start, end in zip([0, *cuts], [*cuts, len(repeated)], strict=True)]
@@ -44,5 +46,5 @@ def test_whatever_the_pieces_an_overlap_is_removed_once(before, rest, overlap, d
 
 
 @given(before=st.text("ab", max_size=30), text=st.text("cd", min_size=1, max_size=30))
-def test_new_text_passes_unharmed(before, text):
+def test_new_text_passes_unharmed(before: str, text: str) -> None:
     assert join(before, *text) == before + text
