@@ -18,7 +18,7 @@ from pydantic.json_schema import models_json_schema
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "layers" / "routing"))
 
-from mangaassist.chat import frames, once, phrases, turns  # noqa: E402
+from mangaassist.chat import frames, once, phrases, replies, turns  # noqa: E402
 from mangaassist.routing import policy, router  # noqa: E402
 from mangaassist.settings import Settings  # noqa: E402
 
@@ -198,7 +198,7 @@ def _schemas(source: Mapping[str, Any]) -> dict[str, Any]:
 
 def models() -> list[type[BaseModel]]:
     """The models of all frames, those of the client first."""
-    return [*get_args(frames.Request.__value__), *get_args(frames.Frame.__value__)]
+    return [*get_args(frames.Request.__value__), *get_args(replies.Frame.__value__)]
 
 
 def _schema(schema: dict[str, Any], words: Mapping[str, str]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mangaassist.chat.conversation import Clock, Conversation, Shopper, Stores
 from mangaassist.chat.followup import Followup
-from mangaassist.chat.frames import FRAME
 from mangaassist.chat.reception import Reception
+from mangaassist.chat.replies import FRAME
 from mangaassist.chat.sessions import Session
 from mangaassist.chat.turns import Record, Wish
 from mangaassist.deadline import Deadline

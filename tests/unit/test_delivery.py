@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mangaassist.chat.delivery import Delivery
-from mangaassist.chat.frames import FRAME, FRAME_BYTES
+from mangaassist.chat.frames import FRAME_BYTES
+from mangaassist.chat.replies import FRAME
 from tests.unit.fakes import FakeClock, FakePoster, text_of
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mangaassist.chat import frames
-from mangaassist.chat.frames import FRAME, Ask, Cancel, Feedback, Ping, Request, Resume, encode, parse
+from mangaassist.chat import replies
+from mangaassist.chat.frames import Ask, Cancel, Feedback, Ping, Request, Resume, encode, parse
+from mangaassist.chat.replies import FRAME
 from mangaassist.errors import InvalidRequest
 
 CODES = {"bad_json", "unknown_action", "invalid_field"}
@@ -239,30 +240,30 @@ def optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 TEXT = st.text(max_size=40)
 NUMBER = st.integers(min_value=0, max_value=10**9)
-TOKENS = st.builds(frames.Tokens, **dict.fromkeys(list(frames.Tokens.model_fields)[:4], NUMBER))
+TOKENS = st.builds(replies.Tokens, **dict.fromkeys(list(replies.Tokens.model_fields)[:4], NUMBER))
 COST = st.floats(min_value=0, max_value=1e3)
-ATTEMPTS = st.builds(frames.AttemptLine, first_text_ms=optional(NUMBER), usage=TOKENS, cost_usd=COST)
+ATTEMPTS = st.builds(replies.AttemptLine, first_text_ms=optional(NUMBER), usage=TOKENS, cost_usd=COST)
 OUT = st.one_of(
-    st.builds(frames.Start),
-    st.builds(frames.Delta),
-    st.builds(frames.Continue),
-    st.builds(frames.Restart),
+    st.builds(replies.Start),
+    st.builds(replies.Delta),
+    st.builds(replies.Continue),
+    st.builds(replies.Restart),
     st.builds(
-        frames.End,
+        replies.End,
         attempts=st.lists(ATTEMPTS, max_size=3),
         usage=TOKENS,
-        citations=st.lists(st.builds(frames.Citation), max_size=2),
+        citations=st.lists(st.builds(replies.Citation), max_size=2),
         cost_usd=COST,
     ),
-    st.builds(frames.Error, turn_id=st.none(), seq=st.none()),
-    st.builds(frames.Error, turn_id=TEXT, seq=NUMBER),
-    st.builds(frames.Pong),
+    st.builds(replies.Error, turn_id=st.none(), seq=st.none()),
+    st.builds(replies.Error, turn_id=TEXT, seq=NUMBER),
+    st.builds(replies.Pong),
 )
 
 
 @given(OUT)
-def test_frames_come_out_as_they_went_in(frame: frames.Frame) -> None:
-    assert FRAME.validate_json(encode(frame.model_dump(exclude_none=not isinstance(frame, frames.End)))) == frame
+def test_frames_come_out_as_they_went_in(frame: replies.Frame) -> None:
+    assert FRAME.validate_json(encode(frame.model_dump(exclude_none=not isinstance(frame, replies.End)))) == frame
 
 
 def test_japanese_goes_out_short_and_readable() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 import mangaassist
-from mangaassist.chat import frames, phrases
+from mangaassist.chat import frames, phrases, replies
 from mangaassist.errors import InvalidRequest
 from tools import protocol
 
@@ -159,14 +159,14 @@ def test_examples_fit_the_code(message: str, payload: dict[str, Any]) -> None:
     if message in IN:
         assert type(frames.parse(frames.encode(payload).decode())) is MODELS[message]
     else:
-        frame = frames.FRAME.validate_python(payload)
+        frame = replies.FRAME.validate_python(payload)
         assert type(frame) is MODELS[message]
         assert frame.model_dump(exclude_unset=True) == payload
 
 
 def test_examples_add_up() -> None:
     for example in COMPONENTS["messages"]["End"]["examples"]:
-        end = frames.End.model_validate(example["payload"])
+        end = replies.End.model_validate(example["payload"])
         assert end.cost_usd == pytest.approx(sum(attempt.cost_usd for attempt in end.attempts))
         assert end.usage.output_tokens == sum(attempt.usage.output_tokens for attempt in end.attempts)
 
@@ -201,7 +201,7 @@ def test_the_schemas_accept_what_the_code_accepts(body: dict[str, Any]) -> None:
 
 def test_the_error_codes_are_those_of_the_code() -> None:
     documented = {error["code"]: error for error in DOCUMENT["x-error-codes"]}
-    assert set(documented) == set(phrases._SENTENCES)
+    assert set(documented) == set(phrases.SENTENCES)
     assert {code for code, _ in raised()} <= set(documented)
     for code, retryable in raised():
         assert documented[code]["retryable"] is retryable, code

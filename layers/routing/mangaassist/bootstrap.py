@@ -5,6 +5,7 @@ What a function does not use it does not import: the parts are imported where th
 
 from __future__ import annotations
 
+import gc
 import os
 from functools import cache
 from typing import TYPE_CHECKING
@@ -153,6 +154,7 @@ def warm_up() -> None:
         reception()
         transport().warm_up()
         bedrock(os.environ["AWS_REGION"])
+        gc.freeze()  # what is there now stays, and no later collection need look at it
 
 
 def _failover(ledger: Ledger) -> Failover:

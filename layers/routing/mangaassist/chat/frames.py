@@ -1,4 +1,4 @@
-"""The wire contract: what a shopper's client may send, and what it gets. docs/protocol.yaml tells it as AsyncAPI."""
+"""The wire contract, inwards: what a shopper's client may send (`chat/replies.py` has what it gets)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationError,
-    model_validator,
 )
 
 from mangaassist.errors import InvalidRequest
@@ -31,7 +30,7 @@ def _whole_characters(text: str) -> str:
 
 
 class _In(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
 
 class Ask(_In):
@@ -104,120 +103,6 @@ def parse(body: str | None) -> Request:
             raise InvalidRequest("unknown_action") from error
         field = str(first["loc"][1]) if len(first["loc"]) > 1 else "action"
         raise InvalidRequest("invalid_field", field=field) from error
-
-
-class _Out(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _OfTurn(_Out):
-    turn_id: str
-    seq: Annotated[int, Field(ge=0)]
-
-
-class Start(_OfTurn):
-    """The turn exists; its ids."""
-
-    type: Literal["start"] = "start"
-    session_id: str
-    message_id: str
-
-
-class Delta(_OfTurn):
-    """More text."""
-
-    type: Literal["delta"] = "delta"
-    text: str
-
-
-class Continue(_OfTurn):
-    """Another model goes on from the text so far."""
-
-    type: Literal["continue"] = "continue"
-    target: str
-    reason: str
-
-
-class Restart(_OfTurn):
-    """Another model begins again: the text so far is void."""
-
-    type: Literal["restart"] = "restart"
-    target: str
-    reason: str
-
-
-class Tokens(_Out):
-    """Tokens used; `estimated` when the service could not report them."""
-
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    estimated: bool
-
-
-class AttemptLine(_Out):
-    """One attempt of the chain, as told to the shopper and written to the ledger."""
-
-    target: str
-    model: str
-    outcome: str
-    first_text_ms: int | None
-    total_ms: int
-    usage: Tokens
-    cost_usd: float
-
-
-class Citation(_Out):
-    """A catalogue entry that the answer rests on."""
-
-    id: str
-    title: str
-
-
-class End(_OfTurn):
-    """The turn is over and this is how it went."""
-
-    type: Literal["end"] = "end"
-    finish: Literal["complete", "length", "deadline", "cancelled", "filtered", "catalogue"]
-    target: str
-    model: str
-    reason: str
-    attempts: list[AttemptLine]
-    usage: Tokens
-    cost_usd: float
-    first_text_ms: int | None
-    total_ms: int
-    citations: list[Citation]
-
-
-class Error(_Out):
-    """Something went wrong; with `turn_id` and `seq` it ends that turn."""
-
-    type: Literal["error"] = "error"
-    turn_id: str | None = None
-    seq: Annotated[int, Field(ge=0)] | None = None
-    code: str
-    message: str
-    retryable: bool
-    reference: str
-
-    @model_validator(mode="after")
-    def _both_or_neither(self) -> Error:
-        if (self.turn_id is None) != (self.seq is None):
-            raise ValueError("turn_id and seq go together")
-        return self
-
-
-class Pong(_Out):
-    """The answer to a ping."""
-
-    type: Literal["pong"] = "pong"
-
-
-type Frame = Start | Delta | Continue | Restart | End | Error | Pong
-
-FRAME: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="type")])
 
 
 def encode(frame: dict[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ type Language = Literal["ja", "en"]
 
 _JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff66-\uff9f]")
 
-_SENTENCES: dict[str, tuple[str, str]] = {
+SENTENCES: dict[str, tuple[str, str]] = {
     "bad_json": (
         "メッセージを読み取れませんでした。JSON の形式を確認してください。",
         "The message could not be read: it is not a JSON object.",
@@ -57,7 +57,7 @@ def language_of(text: str) -> Language:
 
 def sentence(code: str, language: str | None, **detail: str | int) -> str:
     """The sentence for a stable error code; in both languages when the shopper's is not known."""
-    japanese, english = (text.format(**detail) for text in _SENTENCES[code])
+    japanese, english = (text.format(**detail) for text in SENTENCES[code])
     if language is None:
         return f"{japanese} / {english}"
     return japanese if language == "ja" else english

@@ -1,4 +1,4 @@
-"""The store's catalogue as the assistant knows it without a model: works, their names, and an honest answer from them."""
+"""The store's catalogue as the assistant knows it without a model: works, and an honest answer from them."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def _document() -> dict[str, Any]:
 
 @cache
 def works() -> dict[str, Work]:
-    """Every work by id, in the order of the file, read at the first use."""
-    lists = ("genres", "aliases", "ordinary")
-    return {
-        entry["id"]: Work(**{key: tuple(value) if key in lists else value for key, value in entry.items()})
-        for entry in _document()["works"]
-    }
+    """Every work by id, in the order of the file, read at the first use; the file says as of when its statuses hold."""
+    entries: list[dict[str, Any]] = _document()["works"]
+    for entry in entries:
+        for lists in ("genres", "aliases", "ordinary"):
+            entry[lists] = tuple(entry.get(lists, ()))
+    return {entry["id"]: Work(**entry) for entry in entries}
 
 
 @cache
@@ -109,15 +109,17 @@ def _kind_words() -> tuple[tuple[str, str], ...]:
 
 _SAID = {
     "ja": {
-        "found": "申し訳ございません。ただいまAIによる回答をご用意できません。当店のカタログから、お役に立ちそうな作品をご案内します。",
-        "nothing": "申し訳ございません。ただいまAIによる回答をご用意できず、カタログにも一致する作品が見つかりませんでした。"
+        "found": "申し訳ございません。ただいまAIによる回答をご用意できません。"
+        "当店のカタログから、お役に立ちそうな作品をご案内します。",
+        "nothing": "申し訳ございません。ただいまAIによる回答をご用意できず、"
+        "カタログにも一致する作品が見つかりませんでした。"
         "作品名・作者名・ジャンルでお尋ねいただくか、しばらくしてからもう一度お試しください。",
         "again": "詳しいご案内は、しばらくしてからもう一度お試しください。",
     },
     "en": {
         "found": "I'm sorry, the assistant's models can't answer just now. These titles from our catalogue may help:",
-        "nothing": "I'm sorry, the assistant's models can't answer just now, and nothing in our catalogue matches your question. "
-        "Please ask by title, author or genre, or try again in a little while.",
+        "nothing": "I'm sorry, the assistant's models can't answer just now, and nothing in our catalogue matches "
+        "your question. Please ask by title, author or genre, or try again in a little while.",
         "again": "Please try again in a little while for a full answer.",
     },
 }
@@ -128,7 +130,7 @@ _STATUS = {
 
 
 def answer(question: Question, limit: int = 5) -> str:
-    """The end of every chain: says that no model can answer, and offers what the catalogue holds, in the question's language."""
+    """The end of every chain, in the question's language: says that no model can answer, and offers matching works."""
     said = _SAID[question.language]
     found = matching(question, limit)
     if not found:

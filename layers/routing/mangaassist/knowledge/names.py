@@ -2,91 +2,106 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from mangaassist.knowledge import catalogue, spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mangaassist.knowledge.catalogue import Work
 
-_SHORT_KANA = 4  # a kana name this short hides inside other words, so it counts only when written apart
-_JOINED_LATIN = 7  # "deathnote" is a name, "skipbeat" too, but short joins become other words
+_MARKS = re.compile("[・☆★♥△。、!！?？【】〜…]")
+_NOT_SOLID = re.compile("[^a-z0-9\n]+")
+_SHORT_KATAKANA = re.compile("[ァ-ヺー]{1,4}")  # a name this short hides inside other words
+_JOINED_LATIN = 7  # "deathnote" is a name, "skipbeat" too, but shorter joins become other words
 _QUOTES = "\"'“‘「『【《〈（("
-_BEFORE = frozenset({"manga", "series", "titled", "called", "named", "title", "volume", "vol", "by"})
-_AFTER = frozenset({"vol", "vols", "volume", "volumes", "manga", "chapter", "by", "author", "box", "deluxe", "series"})
-_OWNED = frozenset({"my", "your", "his", "her", "our", "their", "the", "a", "an", "this", "i"})
+_BEFORE = frozenset(("manga", "series", "titled", "called", "named", "title", "volume", "vol", "by"))
+_AFTER = frozenset(("vol", "vols", "volume", "volumes", "chapter", "by", "author", "box", "deluxe"))
+_OWNED = frozenset(("my", "your", "his", "her", "our", "their", "the", "a", "an", "this", "i"))
 _AFTER_JA = tuple(
-    spelling.folded(word)
-    for word in (
-        "の作者 の最新 の新刊 の在庫 の続き の値段 の続編 の作品 の漫画 のマンガ の単行本 の全巻 のあらすじ の英語版 の完全版 の発売 "
-        "全巻 って漫画 という漫画 最新 は何巻 の何巻 何巻 は全 の次 って何巻 って完結 は完結 の価格 のレビュー の感想 とか読"
+    spelling.folded(
+        "の作者 の最終 の最新 の新刊 の在庫 の続き の値段 の続編 の作品 の漫画 のマンガ の単行本 の全巻 のあらすじ "
+        "の英語版 の完全版 の発売 全巻 って漫画 という漫画 最新 "
+        "は何巻 の何巻 何巻 は全 の次 って何巻 って完結 は完結 の価格 のレビュー の感想"
+    ).split()
+)
+_ORDINARY_AUTHORS = frozenset(
+    spelling.folded(
+        "one hero koi afro clamp fuse oda gege murata araki あっと こい わん ひーろー あふろ ふせ ふじた "
+        "くらんぷ あるこ"
     ).split()
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """A spelling that means certain works; `apart` and `ordinary` say how careful a reader must be with it."""
 
     folded: str
     works: tuple[str, ...]
     author: bool
     apart: str = ""  # the katakana as registered, when the name counts only if written apart from other katakana
-    ordinary: bool = False
+    ordinary: bool = False  # also an everyday word: counts only where it is meant as a title
 
 
 def names() -> Iterator[Name]:
-    """Every spelling of every title and author in the catalogue, folded; two spellings that fold alike come as one."""
-    titles: dict[str, list[tuple[str, Work]]] = {}
-    authors: dict[str, tuple[str, list[str]]] = {}
+    """Every spelling of every title and author in the catalogue; two spellings that fold alike come as one."""
+    ordinary = {
+        *_ORDINARY_AUTHORS,
+        *_all_folded([name for work in catalogue.works().values() for name in work.ordinary]),
+    }
+    titles = _by_folded(_titles())
+    authors = _by_folded(_people())
+    for of, is_author in ((titles, False), (authors, True)):
+        for folded, (registered, works) in of.items():
+            if folded and not (is_author and folded in titles):
+                apart = registered if _SHORT_KATAKANA.fullmatch(registered) else ""
+                yield Name(folded, tuple(dict.fromkeys(works)), is_author, apart, _MARKS.sub("", folded) in ordinary)
+
+
+def _by_folded(spelled: list[tuple[str, str]]) -> dict[str, tuple[str, list[str]]]:
+    """Folded spelling -> a spelling as registered, and the works that it means."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for (name, work), folded in zip(spelled, _all_folded([name for name, _ in spelled]), strict=True):
+        found.setdefault(folded, (name, []))[1].append(work)
+    return found
+
+
+def _all_folded(spelled: list[str]) -> list[str]:
+    """Many spellings folded in one go, which costs a tenth of folding each."""
+    return spelling.folded("\n".join(spelled)).split("\n")
+
+
+def _people() -> list[tuple[str, str]]:
+    """Every way to write an author's name, with each of the author's works."""
     aliases = catalogue.author_aliases()
+    spelled = []
     for work in catalogue.works().values():
-        for spelled in _titles_of(work):
-            titles.setdefault(spelling.folded(spelled), []).append((spelled, work))
-        people = zip(work.author_ja.split("、"), work.author_kana.split("、"), work.author_en.split(", "), strict=True)
-        for ja, kana, english in people:
-            turned = " ".join(reversed(english.split()))
-            for spelled in (ja, kana, english, turned, *aliases.get(english, ())):
-                authors.setdefault(spelling.folded(spelled), (spelled, []))[1].append(work.id)
-    for folded, spelled_works in titles.items():
-        authors.pop(folded, None)
-        spelled = spelled_works[0][0]
-        ids = tuple(dict.fromkeys(work.id for _, work in spelled_works))
-        ordinary = any(folded in map(spelling.folded, work.ordinary) for _, work in spelled_works)
-        yield Name(folded, ids, author=False, apart=_apart(spelled), ordinary=ordinary)
-    for folded, (spelled, works) in authors.items():
-        yield Name(folded, tuple(dict.fromkeys(works)), True, _apart(spelled), ordinary=folded in _ORDINARY_AUTHORS)
+        people = [*work.author_ja.split("、"), *work.author_kana.split("、")]
+        for english in work.author_en.split(", "):
+            people += (english, " ".join(reversed(english.split())), *aliases.get(english, ()))
+        spelled += [(name, work.id) for name in people]
+    return spelled
 
 
-_ORDINARY_AUTHORS = frozenset(
-    "one hero koi afro clamp fuse あっと こい わん ひーろー あふろ ふせ ふじた くらんぷ あるこ はまじあき oda gege murata araki".split()
-)
-
-
-def _titles_of(work: Work) -> Iterator[str]:
-    """Every way to write the title: as registered, without its marks, before its subtitle, and in one word."""
-    for title in (work.title_ja, work.title_kana, work.title_romaji, work.title_en, *work.aliases):
-        yield title
-        bare = title.translate(_MARKS)
-        if bare != title:
-            yield bare
-        head = title.partition(": ")[0]
-        if head != title and len(head) > _JOINED_LATIN:
-            yield head
-        joined = "".join(spelling.tokens(spelling.folded(head)))
-        if joined.isascii() and len(joined) >= _JOINED_LATIN:
-            yield joined
-
-
-_MARKS = str.maketrans("", "", "・☆★♥△。、!！?？【】〜…")
-
-
-def _apart(spelled: str) -> str:
-    katakana = all(map(spelling.is_katakana, spelled))
-    return spelled if katakana and len(spelled) <= _SHORT_KANA else ""
+def _titles() -> list[tuple[str, str]]:
+    """Every way to write a title: as registered, without its marks, before its subtitle, and in one word."""
+    spelled = []
+    for work in catalogue.works().values():
+        titles = (work.title_ja, work.title_kana, work.title_romaji, work.title_en, *work.aliases)
+        spelled += [(title, work.id) for title in titles]
+        head = work.title_en.partition(": ")[0]
+        if len(head) >= _JOINED_LATIN:
+            spelled.append((head, work.id))
+    joined = "\n".join(title for title, _ in spelled)
+    bare = _MARKS.sub("", joined).split("\n")
+    solid = _NOT_SOLID.sub("", joined.lower()).split("\n")
+    for (title, work_id), without_marks, one_word in zip(tuple(spelled), bare, solid, strict=True):
+        if without_marks != title:
+            spelled.append((without_marks, work_id))
+        if len(one_word) >= _JOINED_LATIN and title.isascii():
+            spelled.append((one_word, work_id))
+    return spelled
 
 
 def stands_apart(katakana: str, raw_run: str, start: int) -> bool:
@@ -99,35 +114,41 @@ def stands_apart(katakana: str, raw_run: str, start: int) -> bool:
 
 
 def is_title(name: str, text: str, folded: str, words: tuple[str, ...], index: int, size: int) -> bool:
-    """Whether an everyday Latin word is meant as a title: alone, in quotes, beside "vol" or Japanese, or with a capital."""
+    """Whether an everyday Latin word is meant as a title: alone, quoted, beside "vol" or Japanese, or capital."""
     before = words[index - 1] if index else ""
     after = words[index + size] if index + size < len(words) else ""
-    if _alone(words, size) or any(quote + name in folded for quote in _QUOTES):
+    if _alone(words, size) or _quoted(name, folded):
         return True
     if before in _BEFORE or after in _AFTER or after.isdigit():
         return True
-    if (before and spelling.is_run(before)) or (after and spelling.is_run(after)):
+    if any(beside and spelling.is_run(beside) for beside in (before, after)):
         return True
     return before not in _OWNED and _capital_inside(name, text)
+
+
+def is_title_in_run(name: str, folded: str, words: tuple[str, ...], index: int, end: int) -> bool:
+    """Whether an everyday Japanese word is meant as a title: alone, quoted, or before what is asked of titles.
+
+    The word ends at `end` of the run `words[index]`.
+    """
+    run = words[index]
+    if _quoted(name, folded) or (run == name and _alone(words, 1)) or run.startswith(_AFTER_JA, end):
+        return True
+    return run[end:] in ("", "の") and index + 1 < len(words) and words[index + 1].isdigit()
 
 
 def _alone(words: tuple[str, ...], size: int) -> bool:
     return sum(word not in spelling.MARKS for word in words) == size
 
 
+def _quoted(name: str, folded: str) -> bool:
+    return any(quote + name in folded for quote in _QUOTES)
+
+
 def _capital_inside(name: str, text: str) -> bool:
     """Whether the name is written with capitals, where no sentence begins and not everything is in capitals."""
     for written in (name.title(), name.capitalize(), name.upper()):
         at = text.find(written)
-        if at <= 0 or (written == name.upper() and text.isupper()):
-            continue
-        if text[:at].rstrip()[-1:] not in '.!?\n:;"':
+        if at > 0 and not (written == name.upper() and text.isupper()) and text[:at].rstrip()[-1:] not in '.!?\n:;"':
             return True
     return False
-
-
-def is_title_in_run(name: str, folded: str, words: tuple[str, ...], run: str, end: int) -> bool:
-    """Whether an everyday Japanese word is meant as a title: alone, in quotes, or before what is asked of titles."""
-    if any(quote + name in folded for quote in _QUOTES):
-        return True
-    return (run == name and _alone(words, 1)) or run.startswith(_AFTER_JA, end)

@@ -30,7 +30,7 @@ MARKS = SENTENCE_ENDS | frozenset(",、")
 
 
 def normalised(text: str) -> str:
-    """The text in NFKC, without surrounding white space: half-width kana and full-width letters become the usual ones."""
+    """The text in NFKC without surrounding white space: half- and full-width letters become the usual ones."""
     return unicodedata.normalize("NFKC", text).strip()
 
 
@@ -45,9 +45,9 @@ def tokens(text: str) -> tuple[str, ...]:
     return tuple(_TOKEN.findall(text))
 
 
-def is_run(token: str) -> bool:
+def is_run(word: str) -> bool:
     """Whether a token is a run of Japanese."""
-    return token > "。"
+    return word > "。"
 
 
 def is_katakana(character: str) -> bool:

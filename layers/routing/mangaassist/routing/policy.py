@@ -7,7 +7,7 @@ tokens in the document and whole nano-dollars per token in memory, so that all a
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, time
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from importlib import resources
@@ -28,7 +28,7 @@ UsdPerMillion = Annotated[Decimal, Field(ge=0, le=1000, decimal_places=3)]  # th
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Rates(_Part):
@@ -137,9 +137,8 @@ class Window(_Part):
     def end_minute(self) -> int:
         return _minute(self.end)
 
-    def contains(self, at: time) -> bool:
-        """Whether a JST time of day lies inside: the start belongs to it, the end does not."""
-        minute = at.hour * 60 + at.minute
+    def contains(self, minute: int) -> bool:
+        """Whether a minute of the JST day lies inside: the start belongs to it, the end does not."""
         if self.start_minute < self.end_minute:
             return self.start_minute <= minute < self.end_minute
         return minute >= self.start_minute or minute < self.end_minute
@@ -241,8 +240,11 @@ class Policy(_Part):
 
     def window_at(self, now_jst: datetime) -> Window | None:
         """The window that a JST instant lies in, if any."""
-        at = now_jst.time()
-        return next((window for window in self.windows if window.contains(at)), None)
+        minute = now_jst.hour * 60 + now_jst.minute
+        for window in self.windows:
+            if window.contains(minute):
+                return window
+        return None
 
 
 def load(document: str | bytes) -> Policy:

@@ -8,6 +8,7 @@ from mangaassist.knowledge import spelling
 from mangaassist.routing import complexity, intent, wording
 
 _READ_CHARACTERS = 2_000  # of a longer text its beginning and its end are read, so that the time is bounded
+_CHARACTERS_PER_LATIN_WORD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,10 @@ def read(text: str, hint: float | None = None) -> Question:
     normal = spelling.normalised(text)
     found = wording.read(_bounded(normal))
     score = complexity.score(found)
-    catalogue = intent.asks_catalogue(found, complex_=score >= complexity.COMPLEX)
+    catalogue = intent.asks_catalogue(found, is_complex=score >= complexity.COMPLEX)
     if hint is not None and hint > score:
         score = min(1.0, hint)
-    return Question(normal, language(found), score, catalogue, tuple(found.works))
+    return Question(normal, _language(found), score, catalogue, found.works)
 
 
 def _bounded(text: str) -> str:
@@ -39,10 +40,8 @@ def _bounded(text: str) -> str:
     return f"{text[:half]}\n{text[-half:]}"
 
 
-def language(found: wording.Wording) -> str:
+def _language(found: wording.Wording) -> str:
     """Japanese when more is said in Japanese than in Latin words, names of works aside."""
-    japanese = found.run_characters - found.run_names
-    latin = found.latin_words - found.latin_names
-    if japanese and latin:
-        return "ja" if japanese / 2 > latin else "en"
-    return "ja" if japanese or (found.run_characters and not latin) else "en"
+    if found.japanese or found.latin:
+        return "ja" if found.japanese > _CHARACTERS_PER_LATIN_WORD * found.latin else "en"
+    return "ja" if found.in_japanese else "en"

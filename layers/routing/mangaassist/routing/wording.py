@@ -2,21 +2,20 @@
 
 The lexicon holds families of cues ("why", "compare", "ops" …). A Latin cue is a sequence of whole words; a Japanese
 cue is looked for inside runs of kana and kanji, leftmost and longest first, so that a longer word eats a shorter cue
-within it (間違い is no 違い, どうしても no どうして) and a title eats the words it is made of (君に届け is no delivery).
+within it (間違い is no 違い, どうしても no どうして) and a title eats its own words (君に届け is no delivery).
 
-Written in the lexicon: `(a|b)` either, `^` and `$` the ends of a run (`$` also a sentence's end after a Latin word),
-`#` a number, `~` a particle or the end.
+Written in the lexicon: `(a|b)` either, `^` and `$` the ends of a run, `#` a number, `~` a particle or the end.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mangaassist.knowledge import catalogue, names, spelling
 
@@ -25,7 +24,16 @@ if TYPE_CHECKING:
 
 _LEXICON = Path(__file__).with_name("lexicon.json")
 _PARTICLES = "(が|の|に|は|も|と|へ|を|で|や|って|$)"
-_DENIABLE = frozenset("why reasons analyse explain compare plan depth summary recommend similar review".split())
+_DENIABLE = frozenset(
+    ("why", "reasons", "analyse", "explain", "compare", "plan", "depth", "summary", "recommend", "similar", "review")
+)
+_TASTES = ("wish", "exclude", "liked", "mood", "lead", "genre", "length", "done", "money", "person", "gift")
+_CIRCUMSTANCES = ("turn", "limit", "each", "also", "count")
+_TWICE = frozenset(("person", "exclude", "mood", "lead", "genre", "wish"))  # two of these are two conditions
+_UNCERTAIN = _DENIABLE | {"deny", "allow"}
+_FEW_CONDITIONS = 3
+_FEW_PARTS = 2
+_CHARACTERS_PER_WORD = 2.2
 _DENIAL_REACH = 5  # words after "not" that it may still deny
 _DENIED_JA = re.compile(
     r"(?:の?(?:はなし|話|じょうほう|情報))?(?:とか|なんか|など|なんて)?(?:まで)?[はもをが]?(?:し|され|せ)?"
@@ -35,45 +43,27 @@ _DENIED_JA = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Cue:
+class Cue(NamedTuple):
     """What a spelling stands for: families of the lexicon, and for a name the works that it means."""
 
     families: tuple[str, ...]
-    bits: int = 0  # the families as one set
-    deniable: bool = False
+    bits: int  # the families as one set
+    plain: bool = True  # stands for itself wherever it is spelled; if not, its surroundings decide
     name: names.Name | None = None
-    rest: tuple[str, ...] = ()  # of a spelling in mixed scripts, the tokens after the first
+    rest: tuple[str, ...] = ()  # of a spelling in mixed scripts, the tokens after the part it is indexed by
 
 
-@dataclass(slots=True)
-class Wording:
-    """What one pass over a question found."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    sentences: list[int] = field(default_factory=list)  # the families of each sentence, as bits
-    works: dict[str, None] = field(default_factory=dict)  # ids, in order of mention
-    titles: int = 0
-    latin_words: int = 0
-    latin_names: int = 0  # words of these that are in names
-    run_characters: int = 0
-    run_names: int = 0  # characters of these that are in names
-    asked: int = 0  # question marks
-
-    @property
-    def service(self) -> bool:
-        """Whether it is about the store's service: a stray such word in talk about works ("returns", 会員) is not."""
-        counts = self.counts
-        literary = counts.get("theme", 0) + counts.get("aspect", 0) + counts.get("analyse", 0) + (self.titles > 0)
-        return counts.get("ops", 0) >= max(literary, 1)
+_END = Cue((), 0)
+_DENIED = Cue(("denied",), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Lexicon:
-    """Every cue by its first word, or by its first two characters, longest first; and the bit of each family."""
+class Lexicon(NamedTuple):
+    """Every cue by its spelling, Latin by words and Japanese by characters, and the sizes of those that begin alike."""
 
-    words: dict[str, list[tuple[list[str], int, bool, Cue]]]  # words after the first, number of words, ends a sentence
-    pairs: dict[str, list[tuple[str, Cue]]]
+    word_sizes: dict[str, tuple[int, ...]]  # first word -> sizes in words, longest first
+    words: dict[tuple[str, ...], tuple[Cue, ...]]
+    run_sizes: dict[str, tuple[int, ...]]  # first two characters -> sizes in characters, longest first
+    runs: dict[str, tuple[Cue, ...]]
     bit: dict[str, int]
 
     def bits(self, *families: str) -> int:
@@ -81,198 +71,277 @@ class Lexicon:
         return sum(self.bit[family] for family in families)
 
 
+@dataclass(slots=True)
+class Wording:
+    """What one pass over a question found."""
+
+    counts: dict[str, int]  # cues by family
+    sentences: list[int]  # the families of each sentence, as bits
+    works: tuple[str, ...]  # ids, in order of mention
+    titles: int
+    latin: int  # words, those of names aside
+    japanese: int  # characters, those of names aside
+    in_japanese: bool  # has any Japanese, names included
+    length: float  # in words, or in what is said in as many
+    asked: int  # question marks
+    quoted: bool  # something stands in quotes, as titles do
+    parts: int  # of the text, between its commas and sentence ends
+    tastes: int = 0  # kinds of taste, occasion and reader named
+    conditions: int = 0  # conditions put on what is asked for
+    service: bool = False  # about the store's service, not about works
+
+    def weigh(self) -> None:
+        """Count conditions, and tell service from a stray such word in talk about works ("returns", 会員)."""
+        counts = self.counts
+        for kind in _TASTES:
+            if kind in counts:
+                self.tastes += 1
+                self.conditions += 2 if counts[kind] > 1 and kind in _TWICE else 1
+        for kind in _CIRCUMSTANCES:
+            if kind in counts:
+                self.conditions += 1
+        if self.parts > _FEW_PARTS:
+            self.conditions += 1
+        if "ops" in counts:
+            works = counts.get("theme", 0) + counts.get("aspect", 0) + counts.get("analyse", 0) + (self.titles > 0)
+            wishes = ("recommend" in counts) + 2 * (self.conditions > _FEW_CONDITIONS)
+            self.service = counts["ops"] >= max(works + wishes, 1)
+
+
 def read(text: str) -> Wording:
     """The cues of a normalised text."""
-    return _Reader(text, lexicon()).read()
+    wording = _Reader(text, lexicon()).read()
+    wording.weigh()
+    return wording
 
 
 class _Reader:
-    """One pass over one text."""
+    """One pass over one text: finds the cues of each sentence, then counts them."""
 
-    __slots__ = ("_denied_until", "_lexicon", "_raw", "_sentence", "_text", "_words", "wording")
+    __slots__ = ("_denied_until", "_folded", "_found", "_known", "_named", "_named_in_run", "_raw", "_text", "_words")
 
     def __init__(self, text: str, known: Lexicon) -> None:
         self._text = text
-        self._lexicon = known
-        self._words = spelling.tokens(spelling.folded(text))
-        self._raw: list[str] | None = None
-        self._sentence = 0
+        self._known = known
+        self._folded = spelling.folded(text)
+        self._words = spelling.tokens(self._folded)
+        self._raw: tuple[str, ...] = ()
+        self._found: list[Cue] = []  # in order; a sentence's end among them is _END
+        self._named = 0  # Latin words of names
+        self._named_in_run = 0  # Japanese characters of names
         self._denied_until = -1
-        self.wording = Wording()
 
     def read(self) -> Wording:
-        words, wording = self._words, self.wording
-        index, end = 0, len(self._words)
-        while index < end:
+        """Walk over words, runs and marks; a Latin word that begins no cue costs one look."""
+        words, known = self._words, self._known.word_sizes
+        index = latin = japanese = asked = parts = 0
+        inside = False  # a part of the text, not between parts
+        while index < len(words):
             word = words[index]
+            size = 1
             if word in spelling.MARKS:
+                inside = False
                 self._mark(word)
+                asked += word == "?"
                 index += 1
-            elif word > "。":
-                wording.run_characters += len(word)
+                continue
+            parts += not inside
+            inside = True
+            if word > "。":
+                japanese += len(word)
                 self._run(index, f"^{word}$")
-                index += 1
             else:
-                index += self._word(index, word)
-        wording.sentences.append(self._sentence)
-        return wording
+                if word in known or word.isdigit():
+                    size = self._phrase(index, word)
+                latin += size
+            index += size
+        counts, sentences, works, titles = _tally(self._found)
+        length = latin + japanese / _CHARACTERS_PER_WORD
+        quoted = "「" in self._folded or "『" in self._folded or '"' in self._folded
+        in_japanese = japanese > 0
+        latin, japanese = latin - self._named, japanese - self._named_in_run
+        return Wording(counts, sentences, works, titles, latin, japanese, in_japanese, length, asked, quoted, parts)
 
     def _mark(self, mark: str) -> None:
         self._denied_until = -1
         if mark in spelling.SENTENCE_ENDS:
-            self.wording.sentences.append(self._sentence)
-            self._sentence = 0
-            if mark == "?":
-                self.wording.asked += 1
+            self._found.append(_END)
 
-    def _word(self, index: int, word: str) -> int:
-        """Take the longest cue that begins with this Latin word; gives how many words it took."""
-        self.wording.latin_words += 1
-        found = self._lexicon.words.get(word)
-        if found is None:
-            if not word.isdigit():
-                return 1
-            found = self._lexicon.words["#"]
-        words = self._words
-        for rest, size, ends, cue in found:
-            if size > 1 and words[index + 1 : index + size] != rest:
+    def _phrase(self, index: int, word: str) -> int:
+        """Take the longest cue that begins with this Latin word; gives how many words it took, at least one."""
+        words, cues = self._words, self._known.words
+        sizes = self._known.word_sizes.get(word)
+        first = (word,)
+        if sizes is None:
+            first, sizes = ("#",), self._known.word_sizes["#"]
+        for size in sizes:
+            if index + size > len(words):
                 continue
-            if ends and index + size < len(words) and words[index + size] not in spelling.MARKS:
-                continue
-            if cue.name and not self._names(cue, index, size):
-                continue
-            self._count(cue, cue.deniable and index <= self._denied_until)
-            self.wording.latin_words += size - 1
-            if cue.name:
-                self.wording.latin_names += size
-            elif "deny" in cue.families:
-                self._denied_until = index + _DENIAL_REACH
-            elif "allow" in cue.families:
-                self._denied_until = -1
-            return size
+            for cue in cues.get(first + words[index + 1 : index + size], ()):
+                if cue.plain:
+                    self._found.append(cue)
+                elif not self._fits(cue, index, size):
+                    continue
+                return size
         return 1
 
-    def _names(self, cue: Cue, index: int, size: int) -> bool:
-        name = cue.name
-        if name is None or not self._goes_on(cue.rest, index + size):
+    def _fits(self, cue: Cue, index: int, size: int) -> bool:
+        """Whether a Latin cue that depends on its surroundings stands here; if so, it is taken."""
+        if cue.rest and not self._goes_on(cue.rest, index + size):
             return False
-        return not name.ordinary or names.is_title(name.folded, self._text, self._words, index, size)
+        if cue.name:
+            ordinary = cue.name.ordinary
+            if ordinary and not names.is_title(cue.name.folded, self._text, self._folded, self._words, index, size):
+                return False
+            self._named += size
+        elif "deny" in cue.families:
+            self._denied_until = index + _DENIAL_REACH
+        elif "allow" in cue.families:
+            self._denied_until = -1
+        denied = index <= self._denied_until and not _DENIABLE.isdisjoint(cue.families)
+        self._found.append(_DENIED if denied else cue)
+        return True
 
     def _goes_on(self, rest: tuple[str, ...], index: int) -> bool:
-        """Whether a spelling in mixed scripts goes on with these tokens; a run of Japanese may be longer than its part."""
-        if not rest:
-            return True
-        follow = self._words[index : index + len(rest)]
+        """Whether a spelling in mixed scripts goes on with these tokens; a run may be longer than its part."""
+        words = self._words[index : index + 2 * len(rest)]
+        follow = [word for word in words if word not in spelling.MARKS][: len(rest)]
         return len(follow) == len(rest) and all(
             word.startswith(part) if spelling.is_run(part) else word == part
             for word, part in zip(follow, rest, strict=True)
         )
 
     def _run(self, index: int, run: str) -> None:
-        """Take the cues of a run of Japanese, which comes between `^` and `$`."""
-        pairs = self._lexicon.pairs
+        """Take the cues of a run of Japanese, which comes between `^` and `$`: leftmost first, then longest."""
+        sizes_of, cues_of = self._known.run_sizes.get, self._known.runs.get
         at, last = 0, len(run) - 1
         while at < last:
-            for pattern, cue in pairs.get(run[at : at + 2], ()):
-                if run.startswith(pattern, at) and self._in_run(cue, index, run, at, len(pattern)):
-                    at += len(pattern)
-                    break
+            for size in sizes_of(run[at : at + 2], ()):
+                cues = cues_of(run[at : at + size])
+                if cues is None:
+                    continue
+                if cues[0].plain:
+                    self._found.append(cues[0])
+                elif not any(self._fits_in_run(cue, index, run, at, at + size) for cue in cues):
+                    continue
+                at += size
+                break
             else:
                 at += 1
 
-    def _in_run(self, cue: Cue, index: int, run: str, at: int, size: int) -> bool:
-        end = at + size
+    def _fits_in_run(self, cue: Cue, index: int, run: str, at: int, end: int) -> bool:
+        """Whether a Japanese cue that depends on its surroundings stands here; if so, it is taken."""
+        if cue.rest and not self._goes_on(cue.rest, index + 1):
+            return False
         if cue.name:
-            if not self._names_in_run(cue, index, run, at, end):
+            if not self._names_in_run(cue.name, index, run, at, end):
                 return False
-            self.wording.run_names += size
-        self._count(cue, cue.deniable and _DENIED_JA.match(run, end) is not None)
+            self._named_in_run += len(run[at:end].rstrip("$"))
+            self._named += sum(not spelling.is_run(part) for part in cue.rest)
+        elif not cue.plain and _DENIED_JA.match(run, end):
+            cue = _DENIED
+        self._found.append(cue)
         return True
 
-    def _names_in_run(self, cue: Cue, index: int, run: str, at: int, end: int) -> bool:
-        name = cue.name
-        if name is None or run.startswith("ー", end) or not self._goes_on(cue.rest, index + 1):
+    def _names_in_run(self, name: names.Name, index: int, run: str, at: int, end: int) -> bool:
+        if run.startswith("ー", end):
             return False
         if name.apart:
-            if self._raw is None:
-                self._raw = spelling.tokens(self._text.casefold())
+            self._raw = self._raw or spelling.tokens(self._text.casefold())
             if not names.stands_apart(name.apart, self._raw[index], at - 1):
                 return False
-        return not name.ordinary or names.is_title_in_run(name.folded, self._text, self._words, run[1:-1], end - 1)
+        return not name.ordinary or names.is_title_in_run(name.folded, self._folded, self._words, index, end - 1)
 
-    def _count(self, cue: Cue, denied: bool) -> None:
-        wording = self.wording
-        if denied:
-            wording.counts["denied"] = wording.counts.get("denied", 0) + 1
-            return
-        self._sentence |= cue.bits
-        counts = wording.counts
-        for family in cue.families:
+
+def _tally(found: list[Cue]) -> tuple[dict[str, int], list[int], tuple[str, ...], int]:
+    """Cues by family, the families of each sentence, the works named, and how many titles named them."""
+    counts: dict[str, int] = {}
+    sentences = [0]
+    works: list[str] = []
+    titles = 0
+    for cue in found:
+        families, bits, _, name, _ = cue
+        for family in families:
             counts[family] = counts.get(family, 0) + 1
-        if cue.name:
-            wording.works.update(dict.fromkeys(cue.name.works))
-            wording.titles += not cue.name.author
+        if bits:
+            sentences[-1] |= bits
+        elif cue is _END:
+            sentences.append(0)
+        if name:
+            works += name.works
+            titles += not name.author
+    return counts, sentences, tuple(dict.fromkeys(works)), titles
 
 
 @cache
 def lexicon() -> Lexicon:
     """The cues of the lexicon and the names of the catalogue, indexed at the first question."""
-    families: dict[str, dict[str, list[str]]] = json.loads(_LEXICON.read_bytes())
-    spelled: dict[str, list[str]] = {}
+    families: dict[str, dict[str, list[str]]] = json.loads(spelling.folded(_LEXICON.read_text(encoding="utf-8")))
+    kinds = "\n".join(f"{word}~" if len(word) == 1 else word for words in catalogue.kinds().values() for word in words)
+    families["genre"] = {"": spelling.folded(kinds).split("\n")}
+    bit = {family: 1 << place for place, family in enumerate((*families, "title", "author_name"))}
+    known = Lexicon({}, {}, {}, {}, bit)
+    spelled: dict[str, tuple[str, ...]] = {}
     for family, languages in families.items():
-        for pattern in (*languages["en"], *languages["ja"]):
-            for written in _expanded(pattern):
-                spelled.setdefault(spelling.folded(written), []).append(family)
-    for words in catalogue.kinds().values():
-        for word in words:
-            for written in _expanded(f"{word}~" if len(word) == 1 else word):
-                spelled.setdefault(spelling.folded(written), []).append("genre")
-    bit = {family: 1 << place for place, family in enumerate((*families, "genre", "title", "author_name"))}
-    known = Lexicon({"#": []}, {}, bit)
+        for patterns in languages.values():
+            for written in expanded(patterns):
+                of = spelled.get(written, ())
+                if family not in of:
+                    spelled[written] = (*of, family)
+    cues = {of: (Cue(of, known.bits(*of), _UNCERTAIN.isdisjoint(of)),) for of in set(spelled.values())}
     for written, of in spelled.items():
-        unique = tuple(dict.fromkeys(of))
-        bits = known.bits(*unique)
-        _add(known, written, Cue(unique, bits, not _DENIABLE.isdisjoint(unique)))
-    for name in names.names():
-        family = "author_name" if name.author else "title"
-        _add(known, name.folded, Cue((family,), bit[family], name=name))
-    for word_cues in known.words.values():
-        word_cues.sort(key=lambda entry: (-entry[1], not entry[2]))
-    for run_cues in known.pairs.values():
-        run_cues.sort(key=lambda entry: -len(entry[0]))
+        if max(written) <= "。":
+            known.words[tuple(written.split())] = cues[of]
+        else:
+            known.runs[written] = cues[of]
+    _add_names(known)
+    _add_sizes(known)
     return known
 
 
-def _add(known: Lexicon, written: str, cue: Cue) -> None:
-    ends = len(written) > 1 and written.endswith("$")
-    parts = ["#", *written[1:].split()] if written.startswith("#") else spelling.tokens(written.rstrip("$") if ends else written)
-    if not parts:
-        return
-    if spelling.is_run(parts[0]):
-        begins, mixed = "^" if written.startswith("^") else "", len(parts) > 1
-        pattern = f"{begins}{parts[0]}{'$' if ends or mixed else ''}"
-        if len(pattern) > 1:
-            known.pairs.setdefault(pattern[:2], []).append((pattern, _with_rest(cue, parts[1:])))
-        return
-    size = next((place for place, part in enumerate(parts) if spelling.is_run(part)), len(parts))
-    entry = (parts[1:size], size, ends, _with_rest(cue, parts[size:]))
-    known.words.setdefault(parts[0], []).append(entry)
+def _add_names(known: Lexicon) -> None:
+    """Index every spelling of titles and authors; one in mixed scripts by its first part."""
+    every = list(names.names())
+    cut: list[list[str]] = [[]]
+    for part in spelling.tokens("\n".join(name.folded for name in every)):
+        if part == "\n":
+            cut.append([])
+        elif part not in spelling.MARKS:
+            cut[-1].append(part)
+    for name, parts in zip(every, cut, strict=True):
+        family = "author_name" if name.author else "title"
+        split = next((place for place, part in enumerate(parts) if spelling.is_run(part)), len(parts))
+        cue = Cue((family,), known.bit[family], plain=False, name=name, rest=tuple(parts[split or 1 :]))
+        if split:
+            words = tuple(parts[:split])
+            known.words[words] = (cue, *known.words.get(words, ()))
+        elif parts:
+            run = f"{parts[0]}$" if cue.rest else parts[0]
+            known.runs[run] = (cue, *known.runs.get(run, ()))
 
 
-def _with_rest(cue: Cue, rest: list[str]) -> Cue:
-    return Cue(cue.families, cue.bits, cue.deniable, cue.name, tuple(rest)) if rest else cue
+def _add_sizes(known: Lexicon) -> None:
+    """Note how long the spellings are that begin with the same word, or with the same two characters."""
+    for words in known.words:
+        sizes = known.word_sizes.get(words[0], ())
+        if len(words) not in sizes:
+            known.word_sizes[words[0]] = tuple(sorted((*sizes, len(words)), reverse=True))
+    for run in known.runs:
+        sizes = known.run_sizes.get(run[:2], ())
+        if len(run) not in sizes:
+            known.run_sizes[run[:2]] = tuple(sorted((*sizes, len(run)), reverse=True))
 
 
 _CHOICE = re.compile(r"\(([^()]*)\)")
 
 
-def _expanded(pattern: str) -> Iterator[str]:
-    """Every spelling that a pattern of the lexicon stands for."""
-    if pattern.endswith("~"):
-        pattern = pattern[:-1] + _PARTICLES
-    if "(" not in pattern:
-        yield pattern
-        return
-    parts = _CHOICE.split(pattern)
-    for choice in product(*(part.split("|") if place % 2 else (part,) for place, part in enumerate(parts))):
-        yield "".join(choice)
+def expanded(patterns: list[str]) -> Iterator[str]:
+    """Every spelling that these patterns of the lexicon stand for."""
+    for pattern in patterns:
+        choices = f"{pattern[:-1]}{_PARTICLES}" if pattern.endswith("~") else pattern
+        if "(" not in choices:
+            yield choices
+            continue
+        parts = _CHOICE.split(choices)
+        for choice in product(*(part.split("|") if place % 2 else (part,) for place, part in enumerate(parts))):
+            yield "".join(choice)

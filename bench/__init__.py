@@ -1,0 +1,1 @@
+"""What the aims of this project are measured with: `make bench`."""

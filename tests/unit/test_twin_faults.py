@@ -1,0 +1,45 @@
+"""Scripted trouble and its counts."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from local.faults import Faults, FaultUnknown
+
+KNOWN = {"ondemand-haiku", "dynamodb"}
+
+
+def scripted(document: Any, seed: int = 1) -> Faults:
+    faults = Faults(random.Random(seed))
+    faults.put(json.dumps(document).encode(), KNOWN)
+    return faults
+
+
+def test_a_counted_fault_is_used_up() -> None:
+    faults = scripted({"dynamodb": {"fault": "hang", "count": 2}})
+    assert [fault is not None for fault in (faults.take("dynamodb") for _ in range(3))] == [True, True, False]
+
+
+def test_a_likely_fault_strikes_as_often_as_it_says() -> None:
+    faults = scripted({"dynamodb": {"fault": "hang", "probability": 0.3}})
+    struck = sum(faults.take("dynamodb") is not None for _ in range(2000))
+    assert 500 < struck < 700
+
+
+def test_the_first_name_that_has_one_counts() -> None:
+    faults = scripted({"ondemand-haiku": {"fault": "cut"}, "dynamodb": {"fault": "hang"}})
+    assert (fault := faults.take("nothing", "dynamodb", "ondemand-haiku")) is not None
+    assert fault.fault == "hang"
+    assert faults.take("nothing") is None
+
+
+def test_a_wrong_document_changes_nothing() -> None:
+    faults = scripted({"dynamodb": {"fault": "hang"}})
+    for wrong in ({"dynamodb": {"fault": "cut"}, "nobody": {"fault": "cut"}}, {"dynamodb": {"fault": "?"}}, [1]):
+        with pytest.raises(FaultUnknown):
+            faults.put(json.dumps(wrong).encode(), KNOWN)
+    assert faults.listed() == {"dynamodb": {"fault": "hang"}}
