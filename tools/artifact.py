@@ -7,7 +7,9 @@ compile everything that it imports: Lambda mounts code read-only, and what Pytho
 from __future__ import annotations
 
 import compileall
+import gzip
 import hashlib
+import json
 import shutil
 import tomllib
 from pathlib import Path
@@ -118,9 +120,22 @@ def leave_out(layer: Path) -> None:
         raise click.ClickException(f"botocore has no data of {', '.join(sorted(missing))}")
     for service in known - SERVICES:
         shutil.rmtree(data / service)
+    leave_out_endpoints(data)
     for pattern in LEFT_OUT:
         for path in layer.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def leave_out_endpoints(data: Path) -> None:
+    """Cut the endpoint table, which every session reads (1.3 MB), down to the services kept."""
+    models = [max(service.iterdir()) / "service-2.json.gz" for service in data.iterdir() if service.is_dir()]
+    kept = {json.loads(gzip.decompress(model.read_bytes()))["metadata"]["endpointPrefix"] for model in models}
+    table = data / "endpoints.json"
+    endpoints: dict[str, Any] = json.loads(table.read_bytes())
+    for partition in endpoints["partitions"]:
+        services = partition["services"]
+        partition["services"] = {prefix: services[prefix] for prefix in kept & services.keys()}
+    table.write_text(json.dumps(endpoints, sort_keys=True), "utf-8")
 
 
 def compile_all(folder: Path, mount: str) -> None:

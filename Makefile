@@ -1,0 +1,115 @@
+# Everything a developer does here, one target each; `make help` lists them. All set-up is automatic.
+
+PORT ?= 8080
+ARCH ?= arm64
+ENV ?= dev
+FUNCTION ?= message
+EVENT ?= events/message-ask-ja.json
+ARGS ?= show
+
+UV_VERSION := 0.13.9
+UV := $(shell command -v uv || echo .bootstrap/bin/uv)
+BIN := .venv/bin
+READY := .venv/.ready
+HOST_ARCH := $(patsubst aarch64,arm64,$(shell uname -m))
+SHIPPED := $(shell find functions layers -type f ! -path '*/__pycache__/*')
+
+export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Python there
+export SAM_CLI_TELEMETRY := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help run chat test check format validate build host-build invoke policy bench deploy pins clean chromium
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# -- use ---------------------------------------------------------------------------------------------------------------
+
+run: $(READY) ## Start the whole application on this machine: http://127.0.0.1:8080/ [PORT=8080]
+	@$(BIN)/python -m local --port $(PORT)
+
+chat: $(READY) ## Chat in the terminal with the application that make run started [PORT=8080]
+	@$(BIN)/python -m local.chat --port $(PORT)
+
+invoke: $(READY) host-build ## Run the built function on a sample event [FUNCTION=message] [EVENT=events/message-ask-ja.json] [PORT=8080]
+	@$(BIN)/python -m local.invoke $(FUNCTION) $(EVENT) --port $(PORT)
+
+policy: $(READY) ## Show, compare, store or roll back the routing policy [ARGS="show"]
+	@$(BIN)/python -m tools.policy $(ARGS)
+
+# -- prove -------------------------------------------------------------------------------------------------------------
+
+test: $(READY) chromium ## Run all tests
+	@$(BIN)/python -m pytest
+
+check: $(READY) ## Check format, lint, types and which module may import which
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@PYTHONPATH=layers/routing $(BIN)/lint-imports
+
+format: $(READY) ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+validate: $(READY) ## Validate the template, as written and as AWS will translate it
+	@$(BIN)/sam validate --lint
+	@mkdir -p .aws-sam
+	@$(BIN)/python -m tools.translated template.yaml >.aws-sam/translated.json
+	@$(BIN)/cfn-lint --ignore-checks W2001 -- .aws-sam/translated.json # SAM has used up CodeSha by then
+	@echo "the translated template is valid too"
+
+bench: $(READY) host-build ## Measure decisions, turns, init and delivery
+	@$(BIN)/python -m bench
+
+# -- ship --------------------------------------------------------------------------------------------------------------
+
+build: $(READY) ## Build what is deployed, in .aws-sam/build [ARCH=arm64|x86_64]
+	@$(BIN)/sam build --parameter-overrides Architecture=$(ARCH)
+	@$(BIN)/python -m tools.artifact slim .aws-sam/build
+
+deploy: build ## Build and deploy [ENV=dev|staging|prod] [ARCH=arm64|x86_64]
+	@set -e; \
+	parameters=$$($(BIN)/python -m tools.artifact overrides $(ENV) Architecture=$(ARCH)); \
+	$(BIN)/sam deploy --config-env $(ENV) --parameter-overrides $$parameters
+
+host-build: .aws-sam/host/.built
+
+# What make invoke and the tests run: the same build for the processor of this machine, apart from the one to deploy.
+.aws-sam/host/.built: $(READY) template.yaml tools/artifact.py $(SHIPPED)
+	@echo "building the functions and the layer for $(HOST_ARCH)"
+	@mkdir -p .aws-sam
+	@$(BIN)/sam build --build-dir .aws-sam/host --parameter-overrides Architecture=$(HOST_ARCH) \
+		>.aws-sam/host.log 2>&1 || { cat .aws-sam/host.log >&2; exit 1; }
+	@$(BIN)/python -m tools.artifact slim .aws-sam/host
+	@touch $@
+
+# -- set up ------------------------------------------------------------------------------------------------------------
+
+pins: $(READY) ## Pin the newest packages that the .in files allow
+	@set -e; compile="$(UV) pip compile --quiet --upgrade --no-header --no-annotate --no-emit-index-url --python-version $$(cat .python-version)"; \
+	$$compile requirements-dev.in --output-file requirements-dev.txt; \
+	for folder in layers/routing functions/authorizer; do \
+		$$compile $$folder/requirements.in --output-file $$folder/requirements.txt --constraint requirements-dev.txt; \
+	done
+
+clean: ## Remove everything that make has made
+	rm -rf .venv .bootstrap .aws-sam .twin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): .venv/pyvenv.cfg requirements-dev.txt
+	@echo "installing the pinned packages"
+	@$(UV) pip sync --quiet --python $(BIN)/python requirements-dev.txt
+	@touch $@
+
+.venv/pyvenv.cfg: .python-version | $(UV)
+	@echo "making an environment with CPython $$(cat .python-version)"
+	@$(UV) venv --quiet --seed --clear .venv
+
+.bootstrap/bin/uv:
+	@sh tools/bootstrap.sh .bootstrap $(UV_VERSION)
+
+chromium: $(READY)
+	@for browser in chromium chromium-browser google-chrome; do \
+		command -v $$browser >/dev/null && exit 0; \
+	done; $(BIN)/playwright install chromium

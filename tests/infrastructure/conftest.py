@@ -1,0 +1,30 @@
+"""The template as it is written and as AWS translates it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.infrastructure.cloudformation import ROOT, Template
+from tools.translated import translate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """What CloudFormation gets."""
+    return Template(translate(ROOT / "template.yaml"))
+
+
+@pytest.fixture(scope="session")
+def functions(template: Template) -> dict[str, dict[str, Any]]:
+    """The functions' properties by logical id."""
+    return template.of_type("AWS::Lambda::Function")

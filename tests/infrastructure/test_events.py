@@ -1,0 +1,94 @@
+"""The sample events are what API Gateway sends, and env.json replaces variables that exist."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aws_lambda_powertools.utilities.parser.models import (
+    APIGatewayWebSocketConnectEventModel,
+    APIGatewayWebSocketDisconnectEventModel,
+    APIGatewayWebSocketMessageEventModel,
+)
+
+from mangaassist.chat import frames
+from mangaassist.errors import InvalidRequest
+from mangaassist.settings import Settings
+from tests.infrastructure.cloudformation import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+EVENTS = sorted(file for file in (ROOT / "events").glob("*.json") if file.name != "env.json")
+MODELS: dict[str, type[BaseModel]] = {
+    "connect": APIGatewayWebSocketConnectEventModel,
+    "message": APIGatewayWebSocketMessageEventModel,
+    "disconnect": APIGatewayWebSocketDisconnectEventModel,
+}
+NOT_SERVED = {
+    "malformed": "bad_json",
+    "unknown-action": "unknown_action",
+    "wrong-type": "invalid_field",
+}
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text("utf-8"))
+
+
+def _function(file: Path) -> str:
+    return file.stem.partition("-")[0]
+
+
+def test_every_function_has_events() -> None:
+    assert {_function(file) for file in EVENTS} == {"authorizer", *MODELS}
+
+
+@pytest.mark.parametrize("file", EVENTS, ids=lambda file: file.stem)
+def test_events_are_what_the_gateway_sends(file: Path) -> None:
+    event = _read(file)
+    if _function(file) == "authorizer":
+        assert event["type"] == "REQUEST"
+        assert event["methodArn"].endswith("/live/$connect")
+        assert "body" not in event
+    else:
+        MODELS[_function(file)].model_validate(event)
+
+
+@pytest.mark.parametrize("file", EVENTS, ids=lambda file: file.stem)
+def test_answers_to_events_can_be_read_from_a_mailbox(file: Path) -> None:
+    assert _read(file)["requestContext"]["connectionId"].startswith("sample")
+
+
+@pytest.mark.parametrize("file", EVENTS, ids=lambda file: file.stem)
+def test_events_hold_no_token(file: Path) -> None:
+    assert "eyJ" not in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize("file", [it for it in EVENTS if _function(it) == "message"], ids=lambda file: file.stem)
+def test_message_events_are_the_case_that_their_name_says(file: Path) -> None:
+    body, case = _read(file)["body"], file.stem.removeprefix("message-")
+    if case in NOT_SERVED:
+        with pytest.raises(InvalidRequest) as refusal:
+            frames.parse(body)
+        assert refusal.value.code == NOT_SERVED[case]
+        return
+    request = frames.parse(body)
+    asked = request.message if isinstance(request, frames.Ask) else ""
+    assert (len(asked) > 4000) == (case == "too-long")
+    assert (isinstance(request, frames.Ask) and not asked.strip()) == (case == "empty")
+
+
+def test_env_json_is_a_complete_environment_of_the_twin() -> None:
+    variables = _read(ROOT / "events" / "env.json")["Parameters"]
+    assert Settings.from_env(variables).stage == "twin"
+
+
+def test_env_json_replaces_only_what_the_template_declares(functions: dict[str, dict[str, Any]]) -> None:
+    # sam local invoke drops every other variable without a word
+    variables = _read(ROOT / "events" / "env.json")["Parameters"]
+    for function in functions.values():
+        assert set(variables) <= set(function["Environment"]["Variables"])

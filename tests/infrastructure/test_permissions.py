@@ -1,0 +1,204 @@
+"""Least privilege: what each role may do is what its function's code does, on what it does it to."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from mangaassist.routing import policy
+from tests.infrastructure import code
+from tests.infrastructure.cloudformation import PSEUDO_PARAMETERS, listed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.infrastructure.cloudformation import Template
+
+ROLES = {f"{name}Function": f"{name}FunctionRole" for name in ("Authorizer", "Connect", "Message", "Disconnect")}
+ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3")
+REGION, ACCOUNT = PSEUDO_PARAMETERS["AWS::Region"], PSEUDO_PARAMETERS["AWS::AccountId"]
+JAPAN = ("ap-northeast-1", "ap-northeast-3")  # where a jp. profile may route to
+WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+POWERTOOLS = {
+    "DynamoDBPersistenceLayer": {"GetItem", "PutItem", "UpdateItem", "DeleteItem"},
+    "SSMProvider": {"GetParameter"},
+}
+
+
+@pytest.fixture(scope="module")
+def operations() -> dict[str, str]:
+    """The IAM action of each method of the clients in use, such as put_item: dynamodb:PutItem."""
+    session = boto3.Session(region_name=REGION, aws_access_key_id="none", aws_secret_access_key="none")
+    return {
+        method: f"{service}:{operation}"
+        for service in ("dynamodb", "ssm")
+        for method, operation in session.client(service).meta.method_to_api_mapping.items()
+    }
+
+
+def granted(template: Template, function: str, *held: str) -> dict[str, set[str]]:
+    """The actions that a function's role may do, and to what."""
+    actions: dict[str, set[str]] = {}
+    for statement in template.statements(ROLES[function], *held):
+        assert statement["Effect"] == "Allow"
+        assert not {"NotAction", "NotResource"} & set(statement)
+        for action in listed(statement["Action"]):
+            actions.setdefault(action, set()).update(map(template.filled, _resources(statement)))
+    return actions
+
+
+def test_roles_hold_nothing_but_their_policies_and_the_right_to_log(template: Template) -> None:
+    roles = template.of_type("AWS::IAM::Role")
+    for role in ROLES.values():
+        assert roles[role]["ManagedPolicyArns"] == ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
+    assert set(roles) == {*ROLES.values(), "GatewayWritesLogs"}
+
+
+@pytest.mark.parametrize("function", ROLES)
+def test_no_action_and_no_resource_is_a_wildcard(template: Template, function: str) -> None:
+    for action, resources in granted(template, function, *ALL_CHOICES).items():
+        assert "*" not in action
+        for resource in resources:
+            name = resource.split(":")[-1]
+            assert not name.startswith("*"), resource
+            assert "::*" not in resource, resource
+
+
+@pytest.mark.parametrize("function", ROLES)
+def test_no_action_is_granted_that_the_code_never_does(
+    template: Template, function: str, operations: dict[str, str], root: Path
+) -> None:
+    may = {action for action in granted(template, function) if action.startswith(("dynamodb:", "ssm:"))}
+    assert may <= done(handler_of(root, function), operations)
+
+
+@pytest.mark.parametrize("function", ["AuthorizerFunction", "MessageFunction"])
+def test_every_action_that_the_code_does_is_granted(
+    template: Template, function: str, operations: dict[str, str], root: Path
+) -> None:
+    assert done(handler_of(root, function), operations) <= set(granted(template, function))
+
+
+def test_only_the_message_function_may_call_models_and_write_to_shoppers(template: Template) -> None:
+    for function in ROLES:
+        actions = set(granted(template, function, *ALL_CHOICES))
+        others = {action for action in actions if not action.startswith(("dynamodb:", "ssm:"))}
+        if function == "MessageFunction":
+            assert others == {
+                "bedrock:InvokeModelWithResponseStream",
+                "bedrock:ApplyGuardrail",
+                "execute-api:ManageConnections",
+            }
+        else:
+            assert others == set()
+
+
+def test_shoppers_can_be_written_to_and_nothing_else_on_this_api_and_stage(template: Template) -> None:
+    assert granted(template, "MessageFunction")["execute-api:ManageConnections"] == {
+        f"arn:aws:execute-api:{REGION}:{ACCOUNT}:ChatApi/live/POST/@connections/*"
+    }
+
+
+def test_the_authorizer_reads_one_parameter(template: Template) -> None:
+    assert granted(template, "AuthorizerFunction") == {
+        "ssm:GetParameter": {f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/AllowedOriginsParameter"}
+    }
+
+
+def test_connections_are_kept_by_those_who_open_and_close_them(template: Template) -> None:
+    for function in ("ConnectFunction", "DisconnectFunction"):
+        assert set.union(*granted(template, function).values()) == {"arn:ConnectionsTable"}
+
+
+@pytest.mark.parametrize(("preset", "held"), [("current", ()), ("claude-3", ("RoutesToClaude3",))])
+def test_exactly_the_models_of_the_policy_in_force_can_be_called(
+    template: Template, preset: str, held: tuple[str, ...]
+) -> None:
+    chosen = policy.preset(preset)
+    wanted = {
+        arn
+        for target in chosen.targets.values()
+        if target.backend == "bedrock" and not target.published_capacity_only
+        for arn in arns_of(chosen.models[target.model].id, target.region)
+    }
+    may = granted(template, "MessageFunction", *held)["bedrock:InvokeModelWithResponseStream"]
+    assert {arn for arn in may if ":provisioned-model/" not in arn} == wanted
+
+
+def test_provisioned_throughput_is_called_where_the_policies_expect_it(template: Template) -> None:
+    regions = {
+        target.region
+        for name in ("current", "claude-3")
+        for target in policy.preset(name).targets.values()
+        if target.published_capacity_only
+    }
+    assert regions == {template.parameters["CapacityRegion"]["Default"]}
+    may = granted(template, "MessageFunction")["bedrock:InvokeModelWithResponseStream"]
+    (region,) = regions
+    assert f"arn:aws:bedrock:{region}:{ACCOUNT}:provisioned-model/*" in may
+
+
+def test_models_of_a_stored_policy_are_granted_by_their_arns_only(template: Template) -> None:
+    statement = next(
+        it
+        for it in template.statements("MessageFunctionRole", "HasExtraModels")
+        if it["Resource"] == {"Fn::Split": [",", {"Ref": "ExtraModelArns"}]}
+    )
+    assert statement["Action"] == "bedrock:InvokeModelWithResponseStream"
+    assert "*" not in template.parameters["ExtraModelArns"]["Default"]
+
+
+def arns_of(model_id: str, region: str) -> set[str]:
+    """What a call of a model is checked against: a profile, and the model in every region that it may route to."""
+    geography, _, base = model_id.partition(".")
+    match geography:
+        case "jp":
+            assert region in JAPAN
+            models = {f"arn:aws:bedrock:{destination}::foundation-model/{base}" for destination in JAPAN}
+        case "global":
+            models = {f"arn:aws:bedrock:{place}::foundation-model/{base}" for place in (region, "")}
+        case _:
+            return {f"arn:aws:bedrock:{region}::foundation-model/{model_id}"}
+    return models | {f"arn:aws:bedrock:{region}:{ACCOUNT}:inference-profile/{model_id}"}
+
+
+def handler_of(root: Path, function: str) -> Path:
+    """A function's file."""
+    name = function.removesuffix("Function").lower()
+    return root / "functions" / name / f"{name}.py"
+
+
+def done(handler: Path, operations: dict[str, str]) -> set[str]:
+    """The actions on tables and parameters in the code that a handler can reach."""
+    actions: set[str] = set()
+    for file in code.reach(handler):
+        tree = code.parsed(file)
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="get_paginator"), args=[ast.Constant(value=str(method))]):
+                    actions.add(operations[method])
+                case ast.Call(func=ast.Attribute(value=holder, attr="transact_write_items")) if _is_client(holder):
+                    actions |= {f"dynamodb:{WRITES[key]}" for key in _written(tree)}
+                case ast.Call(func=ast.Attribute(value=holder, attr=method)) if _is_client(holder):
+                    actions |= {operations[method]} if method in operations else set()
+                case ast.Call(func=ast.Name(id=name)) if name in POWERTOOLS:
+                    service = "ssm" if name == "SSMProvider" else "dynamodb"
+                    actions |= {f"{service}:{operation}" for operation in POWERTOOLS[name]}
+    return actions
+
+
+def _is_client(holder: ast.expr) -> bool:
+    return isinstance(holder, ast.Attribute) and holder.attr == "_client"
+
+
+def _written(tree: ast.Module) -> set[str]:
+    keys = (key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys)
+    return {str(key.value) for key in keys if isinstance(key, ast.Constant) and key.value in WRITES}
+
+
+def _resources(statement: dict[str, Any]) -> list[Any]:
+    split = {"Fn::Split": [",", {"Ref": "ExtraModelArns"}]}
+    return [] if statement["Resource"] == split else listed(statement["Resource"])

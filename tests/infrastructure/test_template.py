@@ -1,0 +1,242 @@
+"""Promises of the template, read from its translation: what SAM makes of it counts, not what we meant."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from mangaassist.settings import Settings
+from tests.infrastructure.cloudformation import chosen_by
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.infrastructure.cloudformation import Template
+
+GATEWAY_LIMIT_S = 29
+NAMES = ("authorizer", "connect", "message", "disconnect")
+
+
+def test_one_word_per_function_in_folder_file_handler_and_logical_id(
+    functions: dict[str, dict[str, Any]], root: Path
+) -> None:
+    assert set(functions) == {f"{name.capitalize()}Function" for name in NAMES}
+    for name in NAMES:
+        function = functions[f"{name.capitalize()}Function"]
+        assert function["Handler"] == f"{name}.handler"
+        assert function["Code"]["S3Key"] == f"functions/{name}/"
+        assert (root / "functions" / name / f"{name}.py").is_file()
+
+
+def test_functions_run_the_pinned_python(functions: dict[str, dict[str, Any]], root: Path) -> None:
+    pinned = (root / ".python-version").read_text("utf-8").strip()
+    assert {function["Runtime"] for function in functions.values()} == {f"python{pinned}"}
+
+
+def test_functions_give_up_no_later_than_the_gateway(functions: dict[str, dict[str, Any]]) -> None:
+    assert all(function["Timeout"] <= GATEWAY_LIMIT_S for function in functions.values())
+    assert functions["MessageFunction"]["Timeout"] == GATEWAY_LIMIT_S
+
+
+def test_every_function_logs_json_to_a_group_with_retention(
+    functions: dict[str, dict[str, Any]], template: Template
+) -> None:
+    groups = template.of_type("AWS::Logs::LogGroup")
+    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
+    used = [function["LoggingConfig"]["LogGroup"]["Ref"] for function in functions.values()]
+    assert sorted([*used, "AccessLogGroup"]) == sorted(groups)
+    assert {function["LoggingConfig"]["LogFormat"] for function in functions.values()} == {"JSON"}
+
+
+def test_every_function_has_the_routing_layer_of_its_own_architecture(
+    functions: dict[str, dict[str, Any]], template: Template
+) -> None:
+    ((layer, properties),) = template.of_type("AWS::Lambda::LayerVersion").items()
+    assert properties["CompatibleArchitectures"] == [{"Ref": "Architecture"}]
+    for function in functions.values():
+        assert function["Architectures"] == [{"Ref": "Architecture"}]
+        assert function["Layers"] == [{"Ref": layer}]
+
+
+def test_the_layer_is_built_for_the_architecture_of_the_functions(root: Path) -> None:
+    source = _as_written(root)["Resources"]["RoutingLayer"]
+    assert source["Metadata"] == {"BuildMethod": "python3.13", "BuildArchitecture": {"Ref": "Architecture"}}
+
+
+def test_every_setting_is_in_the_environment_of_every_function(functions: dict[str, dict[str, Any]]) -> None:
+    wanted = {name.upper() for name in Settings.model_fields}
+    for function in functions.values():
+        assert wanted <= set(function["Environment"]["Variables"])
+
+
+def test_the_defaults_are_settings_that_the_application_accepts(template: Template) -> None:
+    variables = template.of_type("AWS::Lambda::Function")["MessageFunction"]["Environment"]["Variables"]
+    settings = Settings.from_env({name: template.filled(chosen_by(it, ())) for name, it in _set(variables).items()})
+    assert settings.stage == "dev"
+    assert settings.tracing == "off"
+
+
+def test_nothing_but_aws_is_called_unless_an_endpoint_is_given(functions: dict[str, dict[str, Any]]) -> None:
+    variables = functions["MessageFunction"]["Environment"]["Variables"]
+    assert chosen_by(variables["AWS_ENDPOINT_URL"], ()) == {"Ref": "AWS::NoValue"}
+
+
+def test_routes_lead_to_aliases(template: Template) -> None:
+    routes = {it["RouteKey"]: it for it in template.of_type("AWS::ApiGatewayV2::Route").values()}
+    assert set(routes) == {"$connect", "$default", "$disconnect"}
+    integrations = template.of_type("AWS::ApiGatewayV2::Integration")
+    reached = {
+        key: integrations[route["Target"]["Fn::Join"][1][1]["Ref"]]["IntegrationUri"]["Fn::Sub"][1]["FunctionArn"][
+            "Ref"
+        ]
+        for key, route in routes.items()
+    }
+    assert reached == {
+        "$connect": "ConnectFunctionAliaslive",
+        "$default": "MessageFunctionAliaslive",
+        "$disconnect": "DisconnectFunctionAliaslive",
+    }
+    assert set(reached.values()) <= set(template.of_type("AWS::Lambda::Alias"))
+
+
+def test_a_connection_needs_the_authorizer_which_sees_every_handshake(template: Template) -> None:
+    ((name, authorizer),) = template.of_type("AWS::ApiGatewayV2::Authorizer").items()
+    connect = next(it for it in template.of_type("AWS::ApiGatewayV2::Route").values() if it["RouteKey"] == "$connect")
+    assert connect["AuthorizationType"] == "CUSTOM"
+    assert connect["AuthorizerId"] == {"Ref": name}
+    assert authorizer["AuthorizerUri"]["Fn::Sub"][1]["AuthArn"] == {"Ref": "AuthorizerFunctionAliaslive"}
+    # the token may come in either place, and with a source listed the gateway would refuse the other by itself
+    assert authorizer["IdentitySource"] == []
+
+
+def test_access_logs_hold_no_token(template: Template) -> None:
+    ((stage, properties),) = template.of_type("AWS::ApiGatewayV2::Stage").items()
+    assert properties["StageName"] == "live", stage
+    line = properties["AccessLogSettings"]["Format"]
+    assert all(isinstance(value, str) and value.startswith("$context.") for value in json.loads(line).values())
+    assert not re.search(r"querystring|\brequest\.|header|path|protocol\b", line)
+    assert properties["DefaultRouteSettings"].get("DataTraceEnabled") is not True
+
+
+def test_the_gateway_is_throttled(template: Template) -> None:
+    ((_, stage),) = template.of_type("AWS::ApiGatewayV2::Stage").items()
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == {"Ref": "ThrottleRate"}
+    assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == {"Ref": "ThrottleBurst"}
+
+
+def test_tables_are_encrypted_expire_their_items_and_outlive_their_stack(template: Template) -> None:
+    tables = template.of_type("AWS::DynamoDB::Table")
+    assert set(tables) == {"ConnectionsTable", "TurnsTable", "SituationTable", "IdempotencyTable"}
+    for name, table in tables.items():
+        ttl = "expiration" if name == "IdempotencyTable" else "expires_at"
+        assert table["TimeToLiveSpecification"] == {"AttributeName": ttl, "Enabled": True}
+        assert table["SSESpecification"] == {"SSEEnabled": True}
+        assert table["BillingMode"] == "PAY_PER_REQUEST"
+        for switch in (
+            table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+            table["DeletionProtectionEnabled"],
+        ):
+            assert (chosen_by(switch, ("IsProd",)), chosen_by(switch, ())) == (True, False)
+        assert template.resources[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert template.resources[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_idempotency_table_is_as_powertools_lays_it_out(template: Template) -> None:
+    table = template.of_type("AWS::DynamoDB::Table")["IdempotencyTable"]
+    assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+
+
+def test_snapstart_and_provisioned_concurrency_exclude_each_other(template: Template) -> None:
+    conditions = template.document["Conditions"]
+    assert conditions["StartsFromSnapshot"] == {"Fn::Equals": [{"Ref": "ColdStart"}, "snapstart"]}
+    assert conditions["StartsProvisioned"] == {"Fn::Equals": [{"Ref": "ColdStart"}, "provisioned"]}
+    function = template.of_type("AWS::Lambda::Function")["MessageFunction"]
+    alias = template.of_type("AWS::Lambda::Alias")["MessageFunctionAliaslive"]
+    nothing = {"Ref": "AWS::NoValue"}
+    warm = {"ProvisionedConcurrentExecutions": {"Ref": "ProvisionedConcurrency"}}
+    for condition, snapshot, provisioned in (
+        ("StartsFromSnapshot", {"ApplyOn": "PublishedVersions"}, nothing),
+        ("StartsProvisioned", nothing, warm),
+        ("neither", nothing, nothing),
+    ):
+        assert chosen_by(function["SnapStart"], (condition,)) == snapshot
+        assert chosen_by(alias["ProvisionedConcurrencyConfig"], (condition,)) == provisioned
+
+
+@pytest.mark.parametrize(
+    ("parameter", "least", "most"),
+    [("MessageMemory", 1024, 3008), ("ProvisionedConcurrency", 10, 50)],
+)
+def test_bounds_of_parameters(template: Template, parameter: str, least: int, most: int) -> None:
+    bounds = template.parameters[parameter]
+    assert (bounds["MinValue"], bounds["MaxValue"]) == (least, most)
+    assert least <= bounds["Default"] <= most
+
+
+def test_every_parameter_and_output_is_explained(template: Template) -> None:
+    for described in (*template.parameters.values(), *template.document["Outputs"].values()):
+        assert described["Description"]
+
+
+def test_every_parameter_is_bounded(template: Template) -> None:
+    bounds = {"AllowedValues", "AllowedPattern", "MinLength", "MinValue"}
+    assert [name for name, it in template.parameters.items() if not bounds & set(it)] == []
+
+
+def test_every_alarm_watches_something_that_exists(template: Template) -> None:
+    for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
+        assert alarm["Namespace"] == "AWS/Lambda"
+        assert alarm["MetricName"] in {"Errors", "Throttles", "Duration"}
+        (dimension,) = alarm["Dimensions"]
+        assert dimension["Name"] == "FunctionName"
+        assert dimension["Value"]["Ref"] in template.of_type("AWS::Lambda::Function")
+        assert alarm["AlarmDescription"]
+
+
+def test_a_new_hash_publishes_a_version_of_every_function(root: Path) -> None:
+    source = _as_written(root)["Resources"]
+    for resource in source.values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            assert resource["Properties"]["AutoPublishCodeSha256"] == {"Ref": "CodeSha"}
+
+
+def test_every_environment_of_samconfig_deploys_with_parameters_that_the_template_accepts(
+    root: Path, template: Template
+) -> None:
+    environments = tomllib.loads((root / "samconfig.toml").read_text("utf-8"))
+    assert {"default", "dev", "staging", "prod"} < set(environments)
+    assert environments["default"]["deploy"] == environments["dev"]["deploy"]
+    for name in ("dev", "staging", "prod"):
+        pairs = environments[name]["deploy"]["parameters"]["parameter_overrides"]
+        chosen = dict(pair.split("=", 1) for pair in pairs)
+        assert chosen["Stage"] == name
+        for parameter, value in chosen.items():
+            _accepts(template.parameters[parameter], value.strip('"'))
+
+
+def test_prod_keeps_room_for_500_turns_at_once(root: Path) -> None:
+    prod = tomllib.loads((root / "samconfig.toml").read_text("utf-8"))["prod"]["deploy"]["parameters"]
+    assert "ReservedConcurrency=500" in prod["parameter_overrides"]
+
+
+def _accepts(parameter: dict[str, Any], value: str) -> None:
+    if "AllowedValues" in parameter:
+        assert value in map(str, parameter["AllowedValues"])
+    if "AllowedPattern" in parameter:
+        assert re.fullmatch(parameter["AllowedPattern"], value)
+    if parameter["Type"] == "Number":
+        assert parameter.get("MinValue", 0) <= int(value) <= parameter.get("MaxValue", 10**9)
+
+
+def _set(variables: dict[str, Any]) -> dict[str, Any]:
+    return {name: it for name, it in variables.items() if chosen_by(it, ()) != {"Ref": "AWS::NoValue"}}
+
+
+def _as_written(root: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml_parse((root / "template.yaml").read_text("utf-8"))
+    return document
