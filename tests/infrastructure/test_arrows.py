@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 SHIPPED = [*code.modules(), *code.handlers()]
 OURS_FOR_HANDLERS = ("mangaassist.bootstrap", "mangaassist.chat", "mangaassist.deadline", "mangaassist.errors")
 WORLDLY = {"open", "read_text", "read_bytes", "client", "resource", "Session", "getenv", "request", "urlopen", "sleep"}
-WARM_UP = "bootstrap.warm_up()"  # does its work in Lambda's init phase only
+# The start of the message function: the collector rests during its imports, and the work is Lambda's init phase's alone.
+START = {"gc.disable()", "bootstrap.warm_up()", "gc.enable()"}
 
 
 def _name(file: Path) -> str:
@@ -63,7 +64,7 @@ def _defines(statement: ast.stmt) -> bool:
         case ast.Expr(value=ast.Constant(value=str())):
             return True
         case ast.Expr():
-            return ast.unparse(statement) == WARM_UP
+            return ast.unparse(statement) in START
         case ast.Assign() | ast.AnnAssign():
             return not any(_touches_the_world(node) for node in ast.walk(statement))
         case ast.If():

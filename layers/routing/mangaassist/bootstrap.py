@@ -151,6 +151,9 @@ def warm_up() -> None:
     Elsewhere (tests, the twin) importing a handler does nothing.
     """
     if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
+        from mangaassist.routing import question
+
+        question.read("")  # builds the lexicon
         reception()
         transport().warm_up()
         bedrock(os.environ["AWS_REGION"])
