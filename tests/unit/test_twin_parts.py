@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ from local import events, profiles
 from local.clock import JST, Clock, ClockBound, instant
 from local.functions import Context, Functions, HandlerFailed, PerThread
 from local.gateway import Limits
+from local.log import FunctionsLog
 from local.profiles import Bucket
 from local.template import Api, Application, Function
 
@@ -135,3 +137,14 @@ def test_an_edit_is_seen_by_the_next_event_only(functions: Functions, monkeypatc
     os.utime(code, ns=(1, 1))
     assert functions.start("Odd", {"n": 1}).result(timeout=5) == "edited"
     assert before({"n": 1}, None) == 2  # type: ignore[arg-type]
+
+
+def test_errors_in_the_functions_log_are_told() -> None:
+    file, told = io.StringIO(), list[str]()
+    log = FunctionsLog(file, told.append)
+    log.write('{"level":"INFO","message":"fine"}\n')
+    log.write('{"level":"ERROR","message":"broken","function_name":"MessageFunction"}\n')
+    log.write('not JSON, but "level":"ERROR"\n')
+    assert told[0] == "MessageFunction logged an error: broken"
+    assert told[1].startswith("a function logged an error: not JSON")
+    assert file.getvalue().count("\n") == 3

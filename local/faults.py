@@ -1,0 +1,95 @@
+"""Scripted trouble: which call fails next, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping
+
+DEPENDENCIES = ("dynamodb", "ssm", "gateway", "embeddings")
+Kind = Literal["throttle", "unavailable", "denied", "hang", "slow", "cut", "stall", "error_event", "garbage"]
+MID_STREAM = ("cut", "stall", "error_event")
+
+
+class FaultUnknown(Exception):
+    """A fault cannot be scripted as asked; the text names the key or field and the reason."""
+
+
+class Fault(BaseModel):
+    """What goes wrong, and how often: `count` times, with a `probability`, or until it is cleared."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fault: Kind
+    count: Annotated[int, Field(ge=1)] | None = None
+    probability: Annotated[float, Field(gt=0, le=1)] | None = None
+    after_tokens: Annotated[int, Field(ge=0)] = 0
+    first_token_ms: Annotated[float, Field(ge=0)] | None = None
+    token_ms: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Fault:
+        if self.after_tokens and self.fault not in MID_STREAM:
+            raise ValueError(f"after_tokens belongs to {', '.join(MID_STREAM)}")
+        if self.fault != "slow" and (self.first_token_ms is not None or self.token_ms is not None):
+            raise ValueError("first_token_ms and token_ms belong to slow")
+        return self
+
+
+_FAULTS: TypeAdapter[dict[str, Fault]] = TypeAdapter(dict[str, Fault])
+
+
+@dataclass
+class Faults:
+    """The faults in force by key: a target, a model id, or a dependency."""
+
+    random: random.Random
+
+    def __post_init__(self) -> None:
+        self._faults: dict[str, Fault] = {}
+
+    def put(self, document: bytes, known: set[str]) -> None:
+        """Script the faults of a JSON object beside those in force; raises FaultUnknown and then changes nothing."""
+        try:
+            faults = _FAULTS.validate_json(document)
+        except ValidationError as error:
+            raise FaultUnknown("; ".join(_reason(part) for part in error.errors(include_url=False))) from error
+        if unknown := sorted(set(faults) - known):
+            raise FaultUnknown(f"{', '.join(unknown)}: not one of {', '.join(sorted(known))}")
+        self._faults |= faults
+
+    def clear(self, key: str | None = None) -> None:
+        """Forget the fault of a key, or all of them."""
+        if key is None:
+            self._faults.clear()
+        else:
+            self._faults.pop(key, None)
+
+    def take(self, *keys: str) -> Fault | None:
+        """The fault that a call known under these names meets, if any; a counted one is used up by it."""
+        for key in keys:
+            fault = self._faults.get(key)
+            if fault is None or (fault.probability is not None and self.random.random() >= fault.probability):
+                continue
+            if fault.count is not None:
+                if fault.count == 1:
+                    del self._faults[key]
+                else:
+                    self._faults[key] = fault.model_copy(update={"count": fault.count - 1})
+            return fault
+        return None
+
+    def listed(self) -> dict[str, dict[str, object]]:
+        """The faults in force, with the counts that remain."""
+        return {key: fault.model_dump(exclude_none=True, exclude_defaults=True) for key, fault in self._faults.items()}
+
+
+def _reason(part: Mapping[str, Any]) -> str:
+    where = ".".join(str(step) for step in part["loc"])
+    message = str(part["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

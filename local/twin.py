@@ -1,0 +1,260 @@
+"""The composition root of the twin: puts gateway, functions and emulators together and runs them in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import signal
+import socket
+import sys
+import time
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import uvicorn
+
+from local import log, profiles, surroundings, template
+from local.aws import INSIDER, Aws
+from local.bedrock import Bedrock
+from local.clock import Clock
+from local.controls import Controls
+from local.faults import Faults
+from local.functions import Functions
+from local.gateway import FRAME_BYTES, MESSAGE_BYTES, Gateway, Limits
+from local.intrinsics import REGION
+from local.issuer import AUDIENCE, Issuer
+from local.pages import Front
+from local.parameters import ParameterStore
+from local.surroundings import Endpoints
+from local.wire import ClosableProtocol
+from local.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from local.aws import Service
+    from local.template import Application, Parameter
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+KEEP_ALIVE_S = 75  # as patient as AWS with clients that keep their connections
+STOPPING_S = 1  # how long open requests may hold up the end
+
+
+class CannotStart(Exception):
+    """The twin cannot run here; the text says why and what helps."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line decides."""
+
+    port: int = 8080
+    template: Path = Path("template.yaml")
+    variables: dict[str, str] = field(default_factory=dict)  # of the functions' environment, set over everything else
+    limits: Limits = field(default_factory=Limits)
+    seed: int | None = None
+    pace: float = 1  # of the emulated models
+    verbose: bool = False
+    containers: str | None = None  # where emulated AWS listens besides loopback; page and controls never do
+
+    @property
+    def log(self) -> Path:
+        return ROOT / ".twin" / f"twin-{self.port}.log"
+
+
+class Twin:
+    """Everything, not yet running."""
+
+    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._options = options
+        embedded = f"http://{HOST}:{options.port + 1}"
+        endpoints = Endpoints.read(embedded)
+        surroundings.prepare(endpoints)
+        self._application = template.read(options.template)
+        issuer = Issuer(f"{embedded}/issuer")
+        api = self._application.api
+        variables = _variables(self._application, issuer, f"{embedded}/{api.stage}") | options.variables
+        surroundings.adopt(variables)
+        dice = random.Random(options.seed)
+        self._clock = Clock(endpoints.real)
+        faults = Faults(dice)
+        self._endpoints = endpoints
+        self._world = World(self._insider("dynamodb"), variables)
+        bedrock = Bedrock(profiles.load(), faults, self._world, dice, options.pace)
+        self._functions = Functions(self._application, self._say)
+        self._gateway = Gateway(api, self._functions, f"{HOST}:{options.port}", options.limits)
+        controls = Controls(
+            clock=self._clock,
+            faults=faults,
+            world=self._world,
+            gateway=self._gateway,
+            bedrock=bedrock,
+            issuer=issuer,
+        )
+        front = Front(options.port, f"/{api.stage}", self._gateway, controls.routes())
+        services: dict[str, Service] = {
+            "bedrock": bedrock,
+            "execute-api": self._gateway.manage,
+            "ssm": ParameterStore(_parameters(self._application, variables, front.origins)),
+        }
+        aws = Aws(services, faults, issuer)
+        sockets = ("websockets-sansio", {"ws_max_size": (MESSAGE_BYTES, FRAME_BYTES), "ws_per_message_deflate": False})
+        self._servers = (_server(aws, "none", {}), _server(front, *sockets))
+
+    async def run(self, began: float) -> None:
+        """Serve until a signal says stop; `began` (perf_counter) is when the person started to wait."""
+        options = self._options
+        page_socket = _bound(HOST, options.port)
+        aws_sockets = [_bound(host, options.port + 1) for host in (HOST, options.containers) if host]
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        aws, front = self._servers
+        tasks = [asyncio.create_task(aws.serve(aws_sockets))]
+        try:
+            await asyncio.to_thread(self._prepare)
+            tasks.append(asyncio.create_task(front.serve([page_socket])))
+            tasks.append(asyncio.create_task(self._gateway.enforce_limits()))
+            while not (aws.started and front.started):
+                await asyncio.sleep(0.005)
+            elsewhere = f" and {options.containers}" if options.containers else ""
+            page, seconds = f"http://{HOST}:{options.port}/", time.perf_counter() - began
+            self._say(
+                f"ready in {seconds:.1f} s: chat at {page}, WebSocket ws://{HOST}:{options.port}/"
+                f"{self._application.api.stage}, emulated AWS {self._endpoints.embedded}{elsewhere}, log {_short(options.log)}"
+            )
+            await stop.wait()
+        finally:
+            await self._stop(tasks)
+
+    def _prepare(self) -> None:
+        """Make the tables and load the handlers, so that the first shopper waits for nothing."""
+        if self._endpoints.is_embedded("DYNAMODB"):
+            self._make_tables()
+        self._functions.load()
+
+    def _make_tables(self) -> None:
+        dynamodb = self._insider("dynamodb")
+        for table in self._application.tables:
+            dynamodb.create_table(**table.create)
+            if table.ttl_attribute:
+                ttl = {"AttributeName": table.ttl_attribute, "Enabled": True}
+                dynamodb.update_time_to_live(TableName=table.name, TimeToLiveSpecification=ttl)
+
+    def _insider(self, service: str) -> Any:
+        """A client of the twin's own; at the emulators it is met by no fault."""
+        name = service.upper()
+        if not self._endpoints.is_embedded(name):
+            return boto3.client(service, endpoint_url=self._endpoints.of(name))  # type: ignore[call-overload]
+        return boto3.client(  # type: ignore[call-overload]
+            service,
+            endpoint_url=self._endpoints.embedded,
+            region_name=REGION,
+            aws_access_key_id=INSIDER,
+            aws_secret_access_key=INSIDER,
+        )
+
+    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        for server in reversed(self._servers):
+            server.should_exit = True
+            for connection in list(server.server_state.connections):
+                if isinstance(connection, ClosableProtocol):
+                    connection.transport.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOPPING_S):
+                await asyncio.gather(*tasks[:2], return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        self._clock.reset()
+
+
+def main(options: Options, began: float) -> int:
+    """Run the twin; the exit status. What handlers print goes to their log, what people must know to the console."""
+    console = sys.stdout
+
+    def say(line: str) -> None:
+        print(f"twin: {line}", file=console, flush=True)
+
+    with nullcontext() if options.verbose else log.kept(options.log, say):
+        try:
+            asyncio.run(Twin(options, say).run(began))
+        except (CannotStart, template.TemplateUnusable, surroundings.SurroundingsUnusable) as error:
+            say(f"cannot start: {error}")
+            return 1
+    return 0
+
+
+def _variables(application: Application, issuer: Issuer, connections_endpoint: str) -> dict[str, str]:
+    """The functions' environment: the template's, with the twin in the place of the account."""
+    variables: dict[str, str] = {}
+    for function in application.functions.values():
+        variables |= function.environment
+    return variables | {
+        "STAGE": "twin",
+        "CONNECTIONS_ENDPOINT": connections_endpoint,
+        "TOKEN_ISSUER": issuer.url,
+        "TOKEN_AUDIENCE": AUDIENCE,
+        "TOKEN_JWKS_URL": issuer.jwks_url,
+    }
+
+
+def _parameters(application: Application, variables: dict[str, str], origins: list[str]) -> Iterator[Parameter]:
+    """The template's parameters, with the page's own origins allowed."""
+    for parameter in application.parameters:
+        if parameter.name == variables.get("ALLOWED_ORIGINS_PARAMETER"):
+            yield replace(parameter, value=",".join(origins))
+        else:
+            yield parameter
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the twin: two of them would fight over one Ctrl-C."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(application: Any, sockets: str, settings: dict[str, Any]) -> _Server:
+    config = uvicorn.Config(
+        application,
+        http=ClosableProtocol,
+        ws=sockets,
+        ws_ping_interval=None,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOPPING_S,
+        backlog=2048,
+        **settings,
+    )
+    return _Server(config)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    # Without the protocol's number asyncio would leave Nagle's algorithm on: 40 ms for every answer.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise CannotStart(f"{host} is no address of this machine") from error
+        raise CannotStart(f"port {port} is in use; PORT= chooses others (it takes that one and the next)") from error
+    return listener
+
+
+def _short(path: Path) -> str:
+    with suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
