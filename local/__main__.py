@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--pace", type=float, default=1, help="of the emulated models: 0.2 makes them wait a fifth")
     parser.add_argument("--verbose", action="store_true", help="show what the functions log")
     parser.add_argument(
-        "--containers", type=_one_address, metavar="ADDRESS", help="of this machine, where AWS listens for containers too"
+        "--containers", type=_one_address, metavar="ADDRESS", help="of this machine, where AWS hears containers too"
     )
     for name in ("integration_s", "idle_s", "connection_s"):
         flag = "--" + name.replace("_", "-")
@@ -51,10 +51,13 @@ def main() -> int:
 
 
 def _one_address(text: str) -> str:
-    """A private IPv4 address as a network of containers has it; whoever can reach it can use emulated AWS."""
-    address = ipaddress.IPv4Address(text)
-    if not address.is_private or address.is_unspecified or address.is_loopback:
-        raise ValueError(text)
+    """A private IPv4 address, as a bridge of containers has it: whoever reaches it may use emulated AWS."""
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no IPv4 address") from error
+    if not address.is_private or address.is_unspecified:
+        raise argparse.ArgumentTypeError(f"{text} would let in more than the containers of this machine")
     return str(address)
 
 

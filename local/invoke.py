@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import signal
 import socket
 import subprocess
@@ -34,6 +35,7 @@ BUILD = ROOT / ".aws-sam" / "host"
 VARIABLES = ROOT / "events" / "env.json"
 HOST = "127.0.0.1"
 TWIN_PORT = 8080
+SPOKEN_OF = re.compile(rf"http://(127\.0\.0\.1|host\.docker\.internal):{TWIN_PORT + 1}\b")  # emulated AWS, in env.json
 SHOPPER = "sample-shopper"
 RUNTIME = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")  # what Lambda has in /var/runtime
 START_LIMIT_S = 20.0
@@ -170,7 +172,7 @@ def surroundings(function: template.Function, build: Path, client: Path, twin: T
     """The function's whole environment: what Lambda sets, the template's variables, and env.json's over them."""
     variables: dict[str, dict[str, str]] = json.loads(VARIABLES.read_text("utf-8"))
     overridden = variables.get("Parameters", {}) | variables.get(function.name, {})
-    here = {name: value.replace(f"http://{HOST}:{TWIN_PORT + 1}", twin.aws) for name, value in overridden.items()}
+    here = {name: SPOKEN_OF.sub(twin.aws, value) for name, value in overridden.items()}
     path = (build / function.name, build / "RoutingLayer" / "python", client)
     return {
         "PATH": os.environ["PATH"],

@@ -125,10 +125,11 @@ class Twin:
             while not (aws.started and front.started):
                 await asyncio.sleep(0.005)
             elsewhere = f" and {options.containers}" if options.containers else ""
-            page, seconds = f"http://{HOST}:{options.port}/", time.perf_counter() - began
+            here, stage = f"{HOST}:{options.port}", self._application.api.stage
+            seconds = time.perf_counter() - began
             self._say(
-                f"ready in {seconds:.1f} s: chat at {page}, WebSocket ws://{HOST}:{options.port}/"
-                f"{self._application.api.stage}, emulated AWS {self._endpoints.embedded}{elsewhere}, log {_short(options.log)}"
+                f"ready in {seconds:.1f} s: chat at http://{here}/, WebSocket ws://{here}/{stage}, "
+                f"emulated AWS {self._endpoints.embedded}{elsewhere}, log {_short(options.log)}"
             )
             await stop.wait()
         finally:
@@ -249,7 +250,7 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRNOTAVAIL:
-            raise CannotStart(f"{host} is no address of this machine") from error
+            raise CannotStart(f"{host} is no address of this machine (does the container engine run?)") from error
         raise CannotStart(f"port {port} is in use; PORT= chooses others (it takes that one and the next)") from error
     return listener
 

@@ -82,3 +82,27 @@ def test_the_console_tells_of_a_handler_that_breaks() -> None:
         twin.process.terminate()
         assert twin.process.stdout is not None
         assert "twin: Talk failed: RuntimeError: talk broke" in twin.process.stdout.read()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "8.8.8.8", "host.docker.internal"])  # noqa: S104
+def test_emulated_aws_is_opened_to_containers_only(address: str) -> None:
+    ended = started("--containers", address)
+    assert ended.returncode == 2
+    assert f"argument --containers: {address} " in ended.stderr
+
+
+def test_an_address_of_another_machine_is_said_plainly() -> None:
+    ended = started("--port", str(free_pair()), "--containers", "198.51.100.7")
+    assert ended.returncode == 1
+    assert "198.51.100.7 is no address of this machine" in ended.stdout
+
+
+if sys.platform == "linux":  # elsewhere loopback has one address, and containers reach it without this option
+
+    def test_containers_reach_emulated_aws_and_nothing_else() -> None:
+        with running("--template", SMALL, "--containers", "127.0.0.2") as twin:
+            keys = httpx.get(f"http://127.0.0.2:{twin.port + 1}/issuer/.well-known/jwks.json").json()
+            assert keys == httpx.get(f"http://127.0.0.1:{twin.port + 1}/issuer/.well-known/jwks.json").json()
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"http://127.0.0.2:{twin.port}/twin/health")
+            assert "127.0.0.2" in twin.ready_line

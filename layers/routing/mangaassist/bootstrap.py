@@ -26,13 +26,25 @@ if TYPE_CHECKING:
     from mangaassist.routing.failover import Failover
     from mangaassist.routing.store import SituationStore
 
+MOST_TURNS_AT_ONCE = 64  # in one process: one on Lambda, many in the twin
+
 # A table that does not answer must not hold a turn up: the turn goes on without it. The legacy mode waits 50 ms before
 # the second try of a DynamoDB call, the standard mode up to a second.
-TABLE_CALLS = Config(connect_timeout=0.5, read_timeout=0.6, retries={"mode": "legacy", "total_max_attempts": 2})
+TABLE_CALLS = Config(
+    connect_timeout=0.5,
+    read_timeout=0.6,
+    retries={"mode": "legacy", "total_max_attempts": 2},
+    max_pool_connections=MOST_TURNS_AT_ONCE,
+)
 # The chain is the retry, and our transport keeps the time.
 MODEL_CALLS = Config(retries={"total_max_attempts": 1})
 # A post that hangs is repeated by the delivery, with more text behind it.
-POSTS = Config(connect_timeout=0.5, read_timeout=1.0, retries={"total_max_attempts": 1})
+POSTS = Config(
+    connect_timeout=0.5,
+    read_timeout=1.0,
+    retries={"total_max_attempts": 1},
+    max_pool_connections=MOST_TURNS_AT_ONCE,
+)
 
 
 @cache
@@ -148,7 +160,7 @@ def reception() -> Reception:
 def warm_up() -> None:
     """Build the message function during Lambda's init phase, which has more CPU and may be snapshotted.
 
-    Elsewhere (tests, the twin) importing a handler does nothing.
+    Elsewhere (tests) importing a handler does nothing.
     """
     if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
         from mangaassist.routing import question

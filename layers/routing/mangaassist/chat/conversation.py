@@ -201,6 +201,7 @@ class Conversation:
         failed = True
         try:
             self._converse(turn)
+            self._remember(turn)
             turn.delivery.frame("end", **report.end_fields(turn))
             failed = False
         except Exception:
@@ -333,8 +334,18 @@ class Conversation:
             turn.served_resume = wish.resume_id
             turn.delivery.reattach(wish.resume_connection, wish.resume_after)
 
+    def _remember(self, turn: Turn) -> None:
+        """Write the exchange into the session before `end` is sent: the next question may follow at once."""
+        if not turn.known or not turn.progress.text:
+            return
+        history_tokens = turn.view.policy.answer.history_tokens
+        try:
+            self._stores.sessions.append(turn.session, turn.question.text, turn.progress.text, history_tokens)
+        except StoreUnavailable:
+            self._note_outage("sessions")
+
     def _settle(self, turn: Turn) -> None:
-        """Write what the turn cost and said; each part stands alone, so that one outage loses no other part."""
+        """Write what the turn cost and its frames; each part stands alone, so that an outage loses no other part."""
         if not turn.known:
             return
         account = report.account(turn)
@@ -345,11 +356,8 @@ class Conversation:
         try:
             self._heed(turn, self._stores.turns.finish(turn.id, turn.delivery.frames))
             turn.delivery.drain(turn.deadline.at)
-            if turn.progress.text:
-                history_tokens = turn.view.policy.answer.history_tokens
-                self._stores.sessions.append(turn.session, turn.question.text, turn.progress.text, history_tokens)
         except StoreUnavailable:
-            self._note_outage("memory")
+            self._note_outage("turns")
 
     @staticmethod
     def _note_outage(part: str) -> None:

@@ -154,7 +154,7 @@ class Limits(_Part):
 
     turn_ms: Annotated[int, Field(gt=1000, le=28_000)] = 28_000  # the gateway gives up at 29 s
     function_reserve_ms: Milliseconds = 800  # kept of the function's own time
-    closing_reserve_ms: Milliseconds = 600  # kept of the turn to close an answer cleanly
+    closing_reserve_ms: Milliseconds = 1_500  # kept of the turn to remember the exchange and close the answer cleanly
     first_text_ms: Milliseconds = 2_800  # shared by the chain; the promise to the shopper is 3 s
     first_text_least_ms: Milliseconds = 1_500  # what the chain gets of it even after a slow start of the function
     first_text_reserve_ms: Milliseconds = 60  # kept of it for the catalogue answer
