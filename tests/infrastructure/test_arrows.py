@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHIPPED = [*code.modules(), *code.handlers()]
 OURS_FOR_HANDLERS = ("mangaassist.bootstrap", "mangaassist.chat", "mangaassist.deadline", "mangaassist.errors")
 WORLDLY = {"open", "read_text", "read_bytes", "client", "resource", "Session", "getenv", "request", "urlopen", "sleep"}
-# The start of the message function: no garbage collection during imports; the work is done in Lambda's init phase alone.
+# The start of the message function: no garbage collection during imports; the work is that of Lambda's init phase.
 START = {"gc.disable()", "bootstrap.warm_up()", "gc.enable()"}
 
 
