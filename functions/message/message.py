@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 
 from mangaassist import bootstrap
 from mangaassist.chat import handshake
-from mangaassist.chat.conversation import Shopper
+from mangaassist.chat.turn import Shopper
 from mangaassist.deadline import Deadline
 from mangaassist.observability import logger, metrics, traced
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mangaassist.chat.connections import ConnectionStore
-from mangaassist.chat.conversation import Clock, Conversation, Shopper, Stores
+from mangaassist.chat.conversation import Clock, Conversation, Stores
 from mangaassist.chat.followup import Followup
 from mangaassist.chat.once import Once
 from mangaassist.chat.reception import Reception
 from mangaassist.chat.sessions import SessionStore
+from mangaassist.chat.turn import Shopper
 from mangaassist.chat.turns import TurnStore
 from mangaassist.deadline import Deadline
 from mangaassist.money.ledger import Ledger

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mangaassist.chat.conversation import Clock, Conversation, Shopper, Stores
+from mangaassist.chat.conversation import Clock, Conversation, Stores
 from mangaassist.chat.followup import Followup
 from mangaassist.chat.reception import Reception
 from mangaassist.chat.replies import FRAME
 from mangaassist.chat.sessions import Session
+from mangaassist.chat.turn import Shopper
 from mangaassist.chat.turns import Record, Wish
 from mangaassist.deadline import Deadline
 from mangaassist.errors import InvalidRequest, StoreUnavailable

@@ -10,20 +10,21 @@ import math
 import time
 import uuid
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mangaassist.chat import phrases, report
 from mangaassist.chat.delivery import Delivery
 from mangaassist.chat.sessions import Session
+from mangaassist.chat.turn import Asked, Shopper, Turn
 from mangaassist.errors import InvalidRequest, StoreUnavailable
 from mangaassist.jst import jst
 from mangaassist.knowledge import catalogue
 from mangaassist.observability import count, logger
 from mangaassist.routing import question as reading
-from mangaassist.routing.failover import Answered, Assignment, Failed, Happening, Progress, Switch, Text
+from mangaassist.routing.failover import Answered, Assignment, Failed, Happening, Switch, Text
 from mangaassist.routing.prompt import Prompt
-from mangaassist.routing.router import Route, decide
+from mangaassist.routing.router import decide
 from mangaassist.routing.situation import Situation
 from mangaassist.routing.store import View
 
@@ -54,14 +55,6 @@ OUTAGE_PAUSE_S = 5.0  # before a running turn asks a table again that did not an
 
 
 @dataclass(frozen=True, slots=True)
-class Shopper:
-    """Who asks, and where the answer goes."""
-
-    user_id: str
-    connection_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Stores:
     """Everything that a turn keeps or looks up."""
 
@@ -80,43 +73,6 @@ class Clock:
     now_s: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question that may be answered; `gather_by` is the monotonic instant up to which tables are waited for."""
-
-    turn_id: str
-    ask: Ask
-    question: Question
-    shopper: Shopper
-    deadline: Deadline
-    gather_by: float
-
-    def is_late(self) -> bool:
-        """Whether the tables have taken so long that the turn must go on without them."""
-        return self.deadline.monotonic() > self.gather_by
-
-
-@dataclass
-class Turn:
-    """What one turn carries along; instants are monotonic seconds."""
-
-    id: str
-    message_id: str
-    shopper: Shopper
-    question: Question
-    deadline: Deadline
-    delivery: Delivery
-    view: View
-    route: Route
-    session: Session
-    known: bool  # the tables answered: the turn is recorded and may call models
-    poll_at: float
-    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    progress: Progress = field(default_factory=Progress)
-    served_resume: str = ""
-    abandoned: bool = False  # the shopper left and did not come back in time
 
 
 class AnswerLost(Exception):

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from mangaassist.chat.conversation import Conversation, Shopper
+    from mangaassist.chat.conversation import Conversation
     from mangaassist.chat.delivery import Poster
     from mangaassist.chat.followup import Followup
+    from mangaassist.chat.turn import Shopper
     from mangaassist.deadline import Deadline
 
 POST_TRIES = 4
