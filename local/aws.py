@@ -97,6 +97,10 @@ def _refusal(name: str, kind: str) -> ServiceError:
     return ServiceError(status, "ServiceUnavailable" if status == 503 else "InternalServerError", "Try again.")
 
 
+# moto knows many more, and some of them start containers: containers can reach this port (--containers).
+MOTOS_SERVICES = frozenset({"dynamodb", "sns", "sqs", "states", "sts"})
+
+
 class Moto:
     """moto, asked directly and one request at a time, so that its conditional writes are atomic."""
 
@@ -105,6 +109,9 @@ class Moto:
         self._one_at_a_time = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moto")
 
     async def __call__(self, service: str, exchange: Exchange, body: bytes) -> None:
+        if service not in MOTOS_SERVICES:
+            await exchange.refuse(ServiceError(501, "NotImplemented", f"The twin does not emulate {service}."))
+            return
         loop = asyncio.get_running_loop()
         environ = _environ(exchange, body)
         ask = _ask_dynamodb if service == "dynamodb" else self._ask

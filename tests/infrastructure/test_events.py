@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.parser.models import (
     APIGatewayWebSocketMessageEventModel,
 )
 
+from local import invoke
 from mangaassist.chat import frames
 from mangaassist.errors import InvalidRequest
 from mangaassist.settings import Settings
@@ -85,6 +86,16 @@ def test_message_events_are_the_case_that_their_name_says(file: Path) -> None:
 def test_env_json_is_a_complete_environment_of_the_twin() -> None:
     variables = _read(ROOT / "events" / "env.json")["Parameters"]
     assert Settings.from_env(variables).stage == "twin"
+
+
+def test_env_json_leads_a_function_in_a_container_and_one_outside_to_the_twin(tmp_path: Path) -> None:
+    variables = _read(ROOT / "events" / "env.json")["Parameters"]
+    assert variables["AWS_ENDPOINT_URL"] == "http://host.docker.internal:8081"
+    assert variables["CONNECTIONS_ENDPOINT"] == "http://host.docker.internal:8081/live"
+    outside = invoke.surroundings(invoke.find("message"), tmp_path, tmp_path, invoke.Twin(9000))
+    assert outside["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9001"
+    assert outside["CONNECTIONS_ENDPOINT"] == "http://127.0.0.1:9001/live"
+    assert outside["TOKEN_JWKS_URL"] == "http://127.0.0.1:9001/issuer/.well-known/jwks.json"
 
 
 def test_env_json_replaces_only_what_the_template_declares(functions: dict[str, dict[str, Any]]) -> None:
