@@ -6,6 +6,7 @@ ENV ?= dev
 FUNCTION ?= message
 EVENT ?= events/message-ask-ja.json
 ARGS ?= show
+URL ?= ws://127.0.0.1:$(PORT)/live
 
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv || echo .bootstrap/bin/uv)
@@ -18,7 +19,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat test check format validate build host-build invoke policy bench deploy pins clean chromium
+.PHONY: help run chat smoke test check format validate build host-build invoke policy bench deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +31,9 @@ run: $(READY) ## Start the whole application on this machine: http://127.0.0.1:8
 
 chat: $(READY) ## Chat in the terminal with the application that make run started [PORT=8080]
 	@$(BIN)/python -m local.chat --port $(PORT)
+
+smoke: $(READY) ## Ask what runs one question and check its answer [URL=ws://127.0.0.1:8080/live] [MANGAASSIST_TOKEN=...]
+	@$(BIN)/python -m tools.smoke --url "$(URL)"
 
 invoke: $(READY) host-build ## Run the built function on a sample event [FUNCTION=message] [EVENT=events/message-ask-ja.json] [PORT=8080]
 	@$(BIN)/python -m local.invoke $(FUNCTION) $(EVENT) --port $(PORT)

@@ -100,7 +100,7 @@ export class Client {
 
   #sendAsk(turn) {
     const frame = { action: "ask", message: turn.question, message_id: turn.messageId };
-    if (turn.sessionId ?? this.#session) frame.session_id = turn.sessionId ?? this.#session;
+    if (turn.sessionId) frame.session_id = turn.sessionId; // the same when it is sent again: it is part of what the message is
     this.#send(frame);
   }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -163,6 +164,34 @@ def test_what_each_function_does_to_tables_is_what_its_role_may_do(deployed: Dep
     assert {function for function, recorder in deployed.recorders.items() if recorder.seen} >= {"connect", "message"}
 
 
+def test_with_tracing_on_a_question_is_answered_even_where_nobody_takes_the_traces(deployed: Deployed) -> None:
+    twin = deployed.twin
+    event = invoke.read_event(ROOT / "events" / "message-ask-en.json", twin)
+    with invoke.lambda_of("message", twin, variables={"TRACING": "on"}) as environment:
+        turn = environment.invoke(event, twin)
+    assert turn.answer == {"statusCode": 200}
+    assert (turn.frames[-1]["type"], turn.frames[-1]["finish"]) == ("end", "complete")
+    assert "aws_xray_sdk" in turn.log  # the emulator traces nothing, and the SDK says so
+
+
+@pytest.mark.usefixtures("built")
+def test_with_tracing_on_the_layer_alone_sends_its_spans_to_lambdas_daemon() -> None:
+    code = "from mangaassist.observability import traced\nwith traced('message', on=True): pass"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(5)
+        _alone(
+            code,
+            LAMBDA_TASK_ROOT="/var/task",
+            AWS_XRAY_DAEMON_ADDRESS=f"127.0.0.1:{daemon.getsockname()[1]}",
+            _X_AMZN_TRACE_ID="Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1",
+        )
+        header, _, span = daemon.recv(65_536).decode().partition("\n")
+    assert json.loads(header)["format"] == "json"
+    sent = json.loads(span)
+    assert (sent["name"], sent["parent_id"]) == ("## message", "53995c3f42cd8ad8")
+
+
 @pytest.mark.usefixtures("built")
 def test_the_layer_alone_makes_every_client_that_it_keeps_the_data_of() -> None:
     code = (
@@ -181,10 +210,10 @@ def test_everything_that_is_deployed_is_compiled() -> None:
         assert compiled == sources
 
 
-def _alone(code: str, *arguments: str) -> None:
+def _alone(code: str, *arguments: str, **variables: str) -> None:
     """Run code with the layer and nothing else of this machine's packages."""
     command = [f"{sys.base_prefix}/bin/python3", "-c", code, *arguments]
-    environment = {"PYTHONPATH": str(LAYER), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"PYTHONPATH": str(LAYER), "PYTHONDONTWRITEBYTECODE": "1"} | variables
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
 

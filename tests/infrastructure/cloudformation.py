@@ -37,6 +37,12 @@ class Template:
         """The properties of all resources of a type, by logical id."""
         return {name: it.get("Properties", {}) for name, it in self.resources.items() if it["Type"] == kind}
 
+    def variables(self, function: str) -> dict[str, str]:
+        """A function's environment as the defaults of all parameters make it."""
+        variables = self.of_type("AWS::Lambda::Function")[function]["Environment"]["Variables"]
+        chosen = {name: chosen_by(value, ()) for name, value in variables.items()}
+        return {name: self.filled(value) for name, value in chosen.items() if value != {"Ref": "AWS::NoValue"}}
+
     def statements(self, role: str, *held: str) -> list[dict[str, Any]]:
         """A role's own policy statements, with the choices made that the conditions `held` mean."""
         policies = self.resources[role]["Properties"].get("Policies", [])

@@ -60,6 +60,17 @@ def reach(handler: Path) -> set[Path]:
     return files
 
 
+def counted() -> set[str]:
+    """The metrics that the shipped code counts."""
+    return {
+        node.args[0].value
+        for file in (*modules(), *handlers())
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "count"
+        if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+    }
+
+
 def _parts_asked_for(file: Path, tree: ast.AST) -> set[str]:
     """bootstrap's functions that code names: `bootstrap.x` elsewhere, plain `x` in bootstrap itself."""
     known = {node.name for node in parsed(BOOTSTRAP).body if isinstance(node, ast.FunctionDef)}

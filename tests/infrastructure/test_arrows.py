@@ -57,6 +57,12 @@ def test_the_layer_knows_nothing_of_functions_tools_and_the_twin(file: Path) -> 
     assert not names & (functions | {"local", "tools", "tests"})
 
 
+@pytest.mark.parametrize("file", sorted((code.ROOT / "tests" / "unit").rglob("*.py")), ids=_name)
+def test_unit_tests_are_of_our_code_alone(file: Path) -> None:
+    names = {name.partition(".")[0] for name in code.imported(code.parsed(file))}
+    assert not names & {"boto3", "botocore", "moto"}
+
+
 def _defines(statement: ast.stmt) -> bool:
     match statement:
         case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.ClassDef() | ast.TypeAlias():

@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from mangaassist.routing import policy
-from tests.infrastructure import code
+from tests.infrastructure import accesses, code
 from tests.infrastructure.cloudformation import PSEUDO_PARAMETERS, listed
 
 if TYPE_CHECKING:
@@ -21,22 +21,15 @@ ROLES = {f"{name}Function": f"{name}FunctionRole" for name in ("Authorizer", "Co
 ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3")
 REGION, ACCOUNT = PSEUDO_PARAMETERS["AWS::Region"], PSEUDO_PARAMETERS["AWS::AccountId"]
 JAPAN = ("ap-northeast-1", "ap-northeast-3")  # where a jp. profile may route to
-WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
-POWERTOOLS = {
-    "DynamoDBPersistenceLayer": {"GetItem", "PutItem", "UpdateItem", "DeleteItem"},
-    "SSMProvider": {"GetParameter"},
-}
+ORIGINS = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/AllowedOriginsParameter"
 
 
 @pytest.fixture(scope="module")
 def operations() -> dict[str, str]:
-    """The IAM action of each method of the clients in use, such as put_item: dynamodb:PutItem."""
+    """The IAM action of each method of the tables' client, such as put_item: dynamodb:PutItem."""
     session = boto3.Session(region_name=REGION, aws_access_key_id="none", aws_secret_access_key="none")
-    return {
-        method: f"{service}:{operation}"
-        for service in ("dynamodb", "ssm")
-        for method, operation in session.client(service).meta.method_to_api_mapping.items()
-    }
+    methods = session.client("dynamodb").meta.method_to_api_mapping
+    return {method: f"dynamodb:{operation}" for method, operation in methods.items()}
 
 
 def granted(template: Template, function: str, *held: str) -> dict[str, set[str]]:
@@ -68,18 +61,25 @@ def test_no_action_and_no_resource_is_a_wildcard(template: Template, function: s
 
 
 @pytest.mark.parametrize("function", ROLES)
-def test_no_action_is_granted_that_the_code_never_does(
+def test_each_table_may_be_used_exactly_as_the_code_uses_it(
     template: Template, function: str, operations: dict[str, str], root: Path
 ) -> None:
-    may = {action for action in granted(template, function) if action.startswith(("dynamodb:", "ssm:"))}
-    assert may <= done(handler_of(root, function), operations)
+    may = {
+        (action, resource)
+        for action, resources in granted(template, function).items()
+        if action.startswith(("dynamodb:", "ssm:"))
+        for resource in resources
+    }
+    assert may == done(template, function, operations, root)
 
 
-@pytest.mark.parametrize("function", ["AuthorizerFunction", "MessageFunction"])
-def test_every_action_that_the_code_does_is_granted(
-    template: Template, function: str, operations: dict[str, str], root: Path
+def test_the_reading_of_the_code_sees_clients_of_every_name(
+    template: Template, operations: dict[str, str], root: Path
 ) -> None:
-    assert done(handler_of(root, function), operations) <= set(granted(template, function))
+    file = root / "layers/routing/mangaassist/money/ledger.py"
+    assert "self._unrepeated.update_item" in file.read_text("utf-8")
+    calls = accesses.of(handler_of(root, "MessageFunction"), set(operations))
+    assert {("update_item", "situation_table"), ("put_item", "turns_table")} <= calls
 
 
 def test_only_the_message_function_may_call_models_and_write_to_shoppers(template: Template) -> None:
@@ -103,9 +103,7 @@ def test_shoppers_can_be_written_to_and_nothing_else_on_this_api_and_stage(templ
 
 
 def test_the_authorizer_reads_one_parameter(template: Template) -> None:
-    assert granted(template, "AuthorizerFunction") == {
-        "ssm:GetParameter": {f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/AllowedOriginsParameter"}
-    }
+    assert granted(template, "AuthorizerFunction") == {"ssm:GetParameter": {ORIGINS}}
 
 
 def test_connections_are_kept_by_those_who_open_and_close_them(template: Template) -> None:
@@ -171,32 +169,21 @@ def handler_of(root: Path, function: str) -> Path:
     return root / "functions" / name / f"{name}.py"
 
 
-def done(handler: Path, operations: dict[str, str]) -> set[str]:
-    """The actions on tables and parameters in the code that a handler can reach."""
-    actions: set[str] = set()
-    for file in code.reach(handler):
-        tree = code.parsed(file)
-        for node in ast.walk(tree):
-            match node:
-                case ast.Call(func=ast.Attribute(attr="get_paginator"), args=[ast.Constant(value=str(method))]):
-                    actions.add(operations[method])
-                case ast.Call(func=ast.Attribute(value=holder, attr="transact_write_items")) if _is_client(holder):
-                    actions |= {f"dynamodb:{WRITES[key]}" for key in _written(tree)}
-                case ast.Call(func=ast.Attribute(value=holder, attr=method)) if _is_client(holder):
-                    actions |= {operations[method]} if method in operations else set()
-                case ast.Call(func=ast.Name(id=name)) if name in POWERTOOLS:
-                    service = "ssm" if name == "SSMProvider" else "dynamodb"
-                    actions |= {f"{service}:{operation}" for operation in POWERTOOLS[name]}
-    return actions
-
-
-def _is_client(holder: ast.expr) -> bool:
-    return isinstance(holder, ast.Attribute) and holder.attr == "_client"
-
-
-def _written(tree: ast.Module) -> set[str]:
-    keys = (key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys)
-    return {str(key.value) for key in keys if isinstance(key, ast.Constant) and key.value in WRITES}
+def done(template: Template, function: str, operations: dict[str, str], root: Path) -> set[tuple[str, str]]:
+    """The actions on tables and parameters in the code that a function can reach, and what they are done to."""
+    variables = template.of_type("AWS::Lambda::Function")[function]["Environment"]["Variables"]
+    handler = handler_of(root, function)
+    tables = {
+        (operations[method], f"arn:{variables[setting.upper()]['Ref']}")
+        for method, setting in accesses.of(handler, set(operations))
+    }
+    parameters = {
+        ("ssm:GetParameter", ORIGINS)
+        for file in code.reach(handler)
+        for node in ast.walk(code.parsed(file))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "SSMProvider"
+    }
+    return tables | parameters
 
 
 def _resources(statement: dict[str, Any]) -> list[Any]:

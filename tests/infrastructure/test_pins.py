@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.infrastructure.cloudformation import ROOT
+from tests.infrastructure.cloudformation import ROOT, Template
+from tools.translated import translate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,5 +55,25 @@ def test_sdk_and_client_are_shipped_together() -> None:
     assert {"boto3", "botocore"} <= set(pins(SHIPPED[0]))
 
 
-def test_the_xray_sdk_is_not_shipped_with_every_function() -> None:
-    assert "aws-xray-sdk" not in pins(SHIPPED[0])
+def test_the_xray_sdk_is_shipped_for_those_who_turn_tracing_on() -> None:
+    assert "aws-xray-sdk" in pins(SHIPPED[0])
+
+
+def test_the_message_function_imports_no_xray_sdk_and_no_requests_while_tracing_is_off() -> None:
+    variables = Template(translate(ROOT / "template.yaml")).variables("MessageFunction")
+    assert variables["TRACING"] == "off"
+    code = "import sys, message; print(*{name.partition('.')[0] for name in sys.modules})"
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("layers/routing", "functions/message"))
+    environment = variables | {
+        "PYTHONPATH": path,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",  # or nothing would be put together
+        "AWS_REGION": "ap-northeast-1",
+        "AWS_DEFAULT_REGION": "ap-northeast-1",
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+    }
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    imported = set(ran.stdout.split())
+    assert {"mangaassist", "aws_lambda_powertools", "botocore"} <= imported
+    assert not {"aws_xray_sdk", "requests"} & imported

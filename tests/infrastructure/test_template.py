@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from mangaassist import observability
+from mangaassist.chat import report
 from mangaassist.settings import Settings
+from tests.infrastructure import code
 from tests.infrastructure.cloudformation import chosen_by
 
 if TYPE_CHECKING:
@@ -75,8 +78,7 @@ def test_every_setting_is_in_the_environment_of_every_function(functions: dict[s
 
 
 def test_the_defaults_are_settings_that_the_application_accepts(template: Template) -> None:
-    variables = template.of_type("AWS::Lambda::Function")["MessageFunction"]["Environment"]["Variables"]
-    settings = Settings.from_env({name: template.filled(chosen_by(it, ())) for name, it in _set(variables).items()})
+    settings = Settings.from_env(template.variables("MessageFunction"))
     assert settings.stage == "dev"
     assert settings.tracing == "off"
 
@@ -190,12 +192,44 @@ def test_every_parameter_is_bounded(template: Template) -> None:
 
 def test_every_alarm_watches_something_that_exists(template: Template) -> None:
     for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
-        assert alarm["Namespace"] == "AWS/Lambda"
-        assert alarm["MetricName"] in {"Errors", "Throttles", "Duration"}
         (dimension,) = alarm["Dimensions"]
-        assert dimension["Name"] == "FunctionName"
-        assert dimension["Value"]["Ref"] in template.of_type("AWS::Lambda::Function")
+        if alarm["Namespace"] == "AWS/Lambda":
+            assert alarm["MetricName"] in {"Errors", "Throttles", "Duration"}
+            assert dimension["Name"] == "FunctionName"
+            assert dimension["Value"]["Ref"] in template.of_type("AWS::Lambda::Function")
+        else:
+            assert alarm["MetricName"] in code.counted()
+            assert alarm["Namespace"] == observability.NAMESPACE
+            assert dimension == {"Name": "service", "Value": observability.SERVICE}
+
+
+def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template) -> None:
+    alarms = template.of_type("AWS::CloudWatch::Alarm").values()
+    watched = {alarm["MetricName"] for alarm in alarms}
+    assert watched == {"Errors", "InvalidPolicy", "TargetRefused", "LedgerWriteFailed"}
+    for alarm in alarms:
         assert alarm["AlarmDescription"]
+        assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Sum", 60, 1)
+        assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
+        assert alarm["TreatMissingData"] == "notBreaching"
+        assert chosen_by(alarm["AlarmActions"], ("HasAlarmTopic",)) == [{"Ref": "AlarmTopicArn"}]
+
+
+def test_a_counter_is_emitted_where_its_alarm_looks_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    observability.metrics.clear_metrics()  # what other tests have left
+    report.invalid_policy(1, "a test")
+    observability.metrics.flush_metrics()
+    emitted = next(json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line)
+    (directive,) = emitted["_aws"]["CloudWatchMetrics"]
+    assert (directive["Namespace"], directive["Dimensions"]) == (observability.NAMESPACE, [["service"]])
+    assert directive["Metrics"] == [{"Name": "InvalidPolicy", "Unit": "Count"}]
+    assert emitted["service"] == observability.SERVICE
+
+
+def test_nothing_is_logged_below_info(functions: dict[str, dict[str, Any]]) -> None:
+    for function in functions.values():
+        assert function["LoggingConfig"]["ApplicationLogLevel"] == "INFO"
+        assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == "INFO"
 
 
 def test_a_new_hash_publishes_a_version_of_every_function(root: Path) -> None:
@@ -231,10 +265,6 @@ def _accepts(parameter: dict[str, Any], value: str) -> None:
         assert re.fullmatch(parameter["AllowedPattern"], value)
     if parameter["Type"] == "Number":
         assert parameter.get("MinValue", 0) <= int(value) <= parameter.get("MaxValue", 10**9)
-
-
-def _set(variables: dict[str, Any]) -> dict[str, Any]:
-    return {name: it for name, it in variables.items() if chosen_by(it, ()) != {"Ref": "AWS::NoValue"}}
 
 
 def _as_written(root: Path) -> dict[str, Any]:

@@ -82,10 +82,13 @@ class ScriptedStream:
         self._at = clock.monotonic()
         self.closed = False
         self.finished = False
+        self.idle_polls = 0
 
     def poll(self, wait_s: float) -> tuple[StreamEvent, ...] | None:
         assert not self.closed
         assert wait_s >= 0
+        self.idle_polls = self.idle_polls + 1 if wait_s == 0 else 0
+        assert self.idle_polls < 100, "the caller spins"
         step = self._script[0]
         due = self._at + step.delay_s
         if due > self._clock.monotonic() + wait_s:

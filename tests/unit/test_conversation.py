@@ -20,7 +20,7 @@ from mangaassist.chat.turns import Record, Wish
 from mangaassist.deadline import Deadline
 from mangaassist.errors import InvalidRequest, StoreUnavailable
 from mangaassist.routing import policy
-from mangaassist.routing.backends import Message
+from mangaassist.routing.backends import Message, TextDelta
 from mangaassist.routing.estimates import Estimates
 from mangaassist.routing.failover import Failover
 from mangaassist.routing.situation import Situation
@@ -70,8 +70,8 @@ class World:
     store_s: float = 0.005
     policy: policy.Policy = POLICY
 
-    def touch(self, part: str) -> None:
-        self.clock.sleep(1.3 if part in self.down else self.store_s)
+    def touch(self, part: str, limit_s: float = 1.3) -> None:
+        self.clock.sleep(limit_s if part in self.down else self.store_s)
         if part in self.down:
             raise StoreUnavailable(part)
 
@@ -112,7 +112,7 @@ class World:
         self.records[turn_id] = {**fields, "deadline_s": self.clock.now_s() + fields["left_s"]}
 
     def wish(self, turn_id: str) -> Wish:
-        self.touch("wishes")
+        self.touch("wishes", 0.6)
         return next((wish for at_s, wish in reversed(self.wishes) if at_s <= self.clock.monotonic()), Wish())
 
     def finish(self, turn_id: str, frames: list[str]) -> Wish:
@@ -134,14 +134,20 @@ class World:
             raise InvalidRequest("session_unavailable")
         return session
 
-    def append(self, session: Session, question: str, answer: str, history_tokens: int) -> None:
+    def append(
+        self, session: Session, question: str, answer: str, history_tokens: int, *, in_time: Callable[[], bool]
+    ) -> None:
+        if not in_time():
+            return
         self.touch("sessions")
         exchange = (Message("user", question), Message("assistant", answer))
         self.memory[session.id] = replace(session, history=(*session.history, *exchange))
 
     # the ledger
-    def settle(self, account: TurnAccount) -> None:
-        self.touch("ledger")
+    def settle(self, account: TurnAccount, *, in_time: Callable[[], bool]) -> None:
+        if not in_time():
+            raise StoreUnavailable("late")
+        self.touch("ledger", 0.6)
         self.accounts.append(account)
 
 
@@ -356,10 +362,10 @@ def test_a_ledger_that_fails_at_the_end_does_not_cost_the_shopper_the_answer() -
     house.world.purse.reserve(0, 1)
     reserve = house.world.touch
 
-    def fails_late(part: str) -> None:
+    def fails_late(part: str, limit_s: float = 1.3) -> None:
         if part == "ledger" and house.backend.calls:
             house.world.down.add("ledger")
-        reserve(part)
+        reserve(part, limit_s)
 
     house.world.touch = fails_late  # type: ignore[method-assign]
     frames = house.ask()
@@ -407,39 +413,75 @@ def test_logs_carry_no_word_of_what_was_said(caplog: pytest.LogCaptureFixture) -
     assert "秘密" not in logged
 
 
-SCRIPTS = st.sampled_from(
-    [
-        answer("答え", "です。"),
-        answer(LONG, *("長い答え。" for _ in range(30))),
-        fails(),
-        cut("あ"),
-        cut(LONG),
-        hangs(),
-        stalls(LONG),
-    ]
-)
+SCRIPTS = {
+    "short": answer("答え", "です。"),
+    "long": answer(LONG, *("長い答え。" for _ in range(30))),
+    "refused": fails(),
+    "cut at once": cut("あ"),
+    "cut": cut(LONG),
+    "silent": hangs(),
+    "stalled": stalls(LONG),
+    "endless": [After(0.2, TextDelta("語")) for _ in range(200)],
+}
+NAMES = st.sampled_from(sorted(SCRIPTS))
 
 
-@settings(max_examples=200, deadline=None)
+class Away(FakePoster):
+    """The first connection breaks after some posts; another one of the same shopper works."""
+
+    def post(self, connection_id: str, data: bytes) -> None:
+        breaks, self.gone_after = self.gone_after, None if connection_id == "conn-new" else self.gone_after
+        try:
+            super().post(connection_id, data)
+        finally:
+            self.gone_after = breaks
+
+
+@settings(max_examples=300, deadline=None)
 @given(
-    sonnet=SCRIPTS,
-    haiku=SCRIPTS,
-    down=st.sets(st.sampled_from(["situation", "wishes", "sessions", "ledger", "turns"]), max_size=1),
+    sonnet=NAMES,
+    haiku=NAMES,
+    down=st.sets(st.sampled_from(["situation", "wishes", "sessions", "ledger", "turns"]), max_size=2),
     refusals=st.integers(0, 4),
-    post_s=st.sampled_from([0.01, 0.2]),
+    post_s=st.sampled_from([0.01, 0.2, 0.8]),
+    gone_after=st.none() | st.integers(1, 6),
+    back_s=st.none() | st.integers(0, 9),
+    cancel_s=st.none() | st.integers(0, 26),
 )
-def test_any_schedule_of_faults_ends_in_one_terminal_frame_and_exact_text(
-    sonnet: list[After], haiku: list[After], down: set[str], refusals: int, post_s: float
+def test_any_schedule_of_faults_ends_in_time_in_one_terminal_frame_and_exact_text(
+    sonnet: str,
+    haiku: str,
+    down: set[str],
+    refusals: int,
+    post_s: float,
+    gone_after: int | None,
+    back_s: int | None,
+    cancel_s: int | None,
 ) -> None:
-    house = House({"ondemand-sonnet": [sonnet], "ondemand-haiku": [haiku]}, down=down)
-    house.poster.refusals, house.poster.post_s = refusals, post_s
-    frames = house.ask(complexity="complex")
-    assert [kind for kind in types(frames) if kind in ("end", "error")] == [types(frames)[-1]]
-    assert [frame["seq"] for frame in frames] == list(range(len(frames)))
-    assert text_of(frames)
-    assert house.clock.monotonic() - house.began <= 27 + 0.05 + (1.3 * 4 if down else 0), (
-        "settling may wait for a table"
-    )
-    if "ledger" not in down:
-        charged = sum(a.cost_nano_usd for account in house.world.accounts for a in account.attempts)
-        assert frames[-1]["cost_usd"] == pytest.approx(charged / 1e9)
+    house = House({"ondemand-sonnet": [SCRIPTS[sonnet]], "ondemand-haiku": [SCRIPTS[haiku]]}, down=down)
+    house.poster.__class__ = Away
+    house.poster.refusals, house.poster.post_s, house.poster.gone_after = refusals, post_s, gone_after
+    began, wish = house.clock.monotonic(), Wish()
+    moments: list[tuple[float, dict[str, Any]]] = []
+    if gone_after and back_s is not None:
+        back = {"resume_id": "1", "resume_connection": "conn-new", "resume_after": -1}
+        moments.append((back_s, back))
+    if cancel_s is not None:
+        moments.append((cancel_s, {"cancel": True}))
+    for at_s, change in sorted(moments, key=lambda moment: moment[0]):
+        wish = replace(wish, **change)
+        house.world.wishes.append((began + at_s, wish))
+    house.ask(complexity="complex")
+    assert house.clock.monotonic() - began <= 27 + 0.05
+    frames = house.poster.inbox["conn-a"] + house.poster.inbox.get("conn-new", [])
+    if house.poster.gone_after is None or "conn-new" in house.poster.inbox:
+        assert sorted({frame["seq"] for frame in frames}) == list(range(frames[-1]["seq"] + 1)), "no gap"
+    assert sum(kind in ("end", "error") for kind in types(frames)) <= 1
+    if gone_after is None:
+        assert types(frames)[-1] == "end"
+        assert cancel_s is not None or text_of(frames)
+    assert all(stream.closed for stream in house.backend.streams)
+    settled = [attempt for account in house.world.accounts for attempt in account.attempts]
+    assert len(settled) == (0 if "ledger" in down else len(house.backend.calls)), "every call has its line"
+    if "ledger" not in down and types(frames)[-1] == "end":
+        assert frames[-1]["cost_usd"] == pytest.approx(sum(a.cost_nano_usd for a in settled) / 1e9)

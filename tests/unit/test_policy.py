@@ -55,13 +55,34 @@ def test_both_presets_are_valid_and_their_canonical_text_is_stable(name: str) ->
         ("windows/0/target", "ondemand-haiku", "is not a provisioned target"),
         ("windows/0/start", "9:00", "windows.0.start"),
         ("budget", {"daily_usd": 0}, "budget.daily_usd"),
+        ("windows/0/name", "lunch", "windows.0.name: Input should be 'business' or 'peak'"),
         ("limits", {"turn_ms": 30_000}, "limits.turn_ms"),
+        ("limits", {"first_text_ms": 28_000}, "limits: first_text_ms must be less than turn_ms"),
+        ("limits", {"first_text_ms": 1_499}, "limits: first_text_least_ms must not be more than first_text_ms"),
+        ("limits", {"first_text_reserve_ms": 1_500}, "limits: first_text_reserve_ms must be less than first_text_le"),
+        ("limits", {"closing_reserve_ms": 14_000}, "limits: closing_reserve_ms must be less than half of turn_ms"),
+        ("answer/least_tokens", 513, "answer.least_tokens"),
+        ("answer/expected_tokens", 250, "answer.expected_tokens"),
         ("complexity_threshold", 1.5, "complexity_threshold"),
     ],
 )
 def test_a_mistake_is_named_by_field_and_reason(path: str, value: object, told: str) -> None:
     with pytest.raises(PolicyInvalid, match=told.replace("(", r"\(")):
         policy.load(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"first_text_ms": 27_999},
+        {"first_text_ms": 1_500},
+        {"first_text_reserve_ms": 1_499},
+        {"closing_reserve_ms": 13_999},
+    ],
+)
+def test_limits_may_go_as_far_as_they_fit_into_each_other(limits: dict[str, int]) -> None:
+    loaded = policy.load(changed("limits", limits)).limits
+    assert loaded.model_dump().items() >= limits.items()
 
 
 @pytest.mark.parametrize("document", ["", "{", "[]", "null", '{"name": "x"}'])
@@ -76,7 +97,7 @@ def test_an_unknown_preset_is_refused() -> None:
 
 
 def test_a_window_may_cross_midnight() -> None:
-    late = Window(name="late", start="22:00", end="02:00", target="provisioned-sonnet", units=1)
+    late = Window(name="peak", start="22:00", end="02:00", target="provisioned-sonnet", units=1)
     assert late.contains(23 * 60 + 59)
     assert late.contains(1 * 60 + 59)
     assert not late.contains(2 * 60)

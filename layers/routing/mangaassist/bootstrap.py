@@ -36,12 +36,13 @@ TABLE_CALLS = Config(
     retries={"mode": "legacy", "total_max_attempts": 2},
     max_pool_connections=MOST_TURNS_AT_ONCE,
 )
+BRIEF = Config(connect_timeout=0.2, read_timeout=0.4, retries={"total_max_attempts": 1})
 # The chain is the retry, and our transport keeps the time.
 MODEL_CALLS = Config(retries={"total_max_attempts": 1})
 # A post that hangs is repeated by the delivery, with more text behind it.
 POSTS = Config(
-    connect_timeout=0.5,
-    read_timeout=1.0,
+    connect_timeout=0.3,
+    read_timeout=0.5,
     retries={"total_max_attempts": 1},
     max_pool_connections=MOST_TURNS_AT_ONCE,
 )
@@ -67,8 +68,8 @@ def dynamodb() -> DynamoDBClient:
 
 @cache
 def dynamodb_unrepeated() -> DynamoDBClient:
-    """The tables' client for additions, which must not be repeated."""
-    return session().client("dynamodb", config=TABLE_CALLS.merge(Config(retries={"total_max_attempts": 1})))
+    """The tables' client for additions, which must not be repeated, and for reads that must not hold an answer up."""
+    return session().client("dynamodb", config=TABLE_CALLS.merge(BRIEF))
 
 
 @cache
@@ -131,7 +132,7 @@ def reception() -> Reception:
     from mangaassist.money.ledger import Ledger
 
     chosen, client = settings(), dynamodb()
-    turns = TurnStore(client, chosen.turns_table)
+    turns = TurnStore(client, chosen.turns_table, brief=dynamodb_unrepeated())
     ledger = Ledger(
         client,
         unrepeated=dynamodb_unrepeated(),

@@ -7,6 +7,7 @@ With the tables out of reach nothing may be charged, so the shopper gets the cat
 from __future__ import annotations
 
 import math
+import re
 import time
 import uuid
 from contextlib import closing
@@ -23,6 +24,7 @@ from mangaassist.knowledge import catalogue
 from mangaassist.observability import count, logger
 from mangaassist.routing import question as reading
 from mangaassist.routing.failover import Answered, Assignment, Failed, Happening, Switch, Text
+from mangaassist.routing.policy import CATALOGUE
 from mangaassist.routing.prompt import Prompt
 from mangaassist.routing.router import decide
 from mangaassist.routing.situation import Situation
@@ -51,6 +53,11 @@ TURNS_NAMESPACE = uuid.UUID("6b1f7c1e-3d0c-4f0e-9c5e-0d6f6a1c2b9a")
 BURST_SHARE = 0.5  # of a minute's turns may come at once
 LONGEST_WAIT_S = 0.25
 GATHER_LIMIT_S = 1.2  # with slow tables the turn goes on without them, in time for its first text
+LEISURE_S = 4.0  # with less left, a turn's last frame and account go before its memory
+POST_LIMIT_S = 0.8  # the longest that a post takes (bootstrap.POSTS)
+RECORD_LIMIT_S = 1.0  # in which a turn that has begun is on record
+RECORD_PAUSE_S = 0.1
+VISIBLE = re.compile(r"[^\s\u115f\u1160\u200b-\u200f\u2060\u2800\u3164\ufeff\uffa0]")
 OUTAGE_PAUSE_S = 5.0  # before a running turn asks a table again that did not answer
 
 
@@ -108,7 +115,7 @@ class Conversation:
         view = self._view()
         policy = view.policy if view else self._stores.situation.policy
         asked = Asked(_turn_id(ask, shopper), ask, _read(ask, policy), shopper, deadline, gather_by)
-        if view is None or not self._admit(shopper):
+        if view is None or asked.is_late() or not self._admit(shopper):
             view = None
         try:
             self._answer_once(asked, view, context)
@@ -128,8 +135,18 @@ class Conversation:
             return
         if outcome != "done":
             count("TurnRepeated")
-            shopper = asked.shopper
-            self._followup.resume(asked.turn_id, shopper.user_id, shopper.connection_id, after=-1)
+            self._replay(asked)
+
+    def _replay(self, asked: Asked) -> None:
+        """Send the answer of a repeated message; its first copy may be about to put itself on record."""
+        shopper, give_up_at = asked.shopper, self._clock.monotonic() + RECORD_LIMIT_S
+        while True:
+            try:
+                return self._followup.resume(asked.turn_id, shopper.user_id, shopper.connection_id, after=-1)
+            except InvalidRequest:
+                if self._clock.monotonic() >= give_up_at:
+                    raise
+            self._clock.sleep(RECORD_PAUSE_S)
 
     def _view(self) -> View | None:
         try:
@@ -153,24 +170,48 @@ class Conversation:
     def _answer(self, asked: Asked, view: View | None) -> None:
         """One turn, whatever becomes of it: first and last frame, account, memory. Raises AnswerLost at the end."""
         turn = self._begin(asked, view)
-        turn.delivery.frame("start", session_id=turn.session.id, message_id=turn.message_id)
-        failed = True
         try:
+            turn.delivery.frame("start", session_id=turn.session.id, message_id=turn.message_id)
             self._converse(turn)
-            self._remember(turn)
-            turn.delivery.frame("end", **report.end_fields(turn))
-            failed = False
         except Exception:
             # the boundary of a turn: whatever it is, the shopper gets a last frame and the operators the stack
-            reference = report.unknown_failure(turn.id)
-            text = phrases.sentence("internal", turn.question.language)
-            turn.delivery.frame("error", code="internal", message=text, retryable=True, reference=reference)
+            turn.reference = report.unknown_failure(turn.id)
         finally:
-            turn.delivery.drain(turn.deadline.at)
-            self._settle(turn)
-            report.turn(turn)
-        if failed or turn.abandoned:
+            self._close(turn)
+        if turn.is_lost():
             raise AnswerLost(turn.id)
+
+    def _close(self, turn: Turn) -> None:
+        """End a turn; each part stands alone, so that whatever fails in one loses no other.
+
+        The memory is written before the last frame, because the next question may follow at once; near the deadline the
+        last frame and the account come first.
+        """
+        leisurely = turn.deadline.left_s() > LEISURE_S
+        self._guarded("last words", turn.delivery.flush)
+        if leisurely:
+            self._guarded("memory", lambda: self._remember(turn))
+        self._guarded("last frame", lambda: _last_frame(turn))
+        self._settle(turn)
+        self._guarded("delivery", turn.delivery.drain)
+        if turn.known:
+            turn.recorded = self._guarded("record", lambda: self._finish(turn))
+        if not leisurely:
+            self._guarded("memory", lambda: self._remember(turn))
+        report.turn(turn)
+
+    def _guarded(self, part: str, work: Callable[[], None]) -> bool:
+        """Do a part of the ending; whether it was done."""
+        try:
+            work()
+        except StoreUnavailable:
+            self._note_outage(part)
+            return False
+        except Exception:
+            # the boundary of each part of an ending: the others have to follow, and the operators get the stack
+            report.unfinished(part)
+            return False
+        return True
 
     def _begin(self, asked: Asked, view: View | None) -> Turn:
         """Look up the session, record the turn, decide its route; without `view`, as far as it goes without tables."""
@@ -189,6 +230,7 @@ class Conversation:
                 self._poster,
                 connection_id=asked.shopper.connection_id,
                 turn_id=asked.turn_id,
+                until=asked.deadline.at - POST_LIMIT_S,
                 monotonic=clock.monotonic,
                 sleep=clock.sleep,
             ),
@@ -258,19 +300,19 @@ class Conversation:
                 turn.delivery.frame(kind, target=target, reason=reason)
             case Failed(target, outcome):
                 report.attempt_failed(turn.id, target, outcome)
-                self._tell_health(lambda: self._stores.situation.note_failure(target, outcome, turn.view))
+                self._tell_health(turn, lambda: self._stores.situation.note_failure(target, outcome, turn.view))
             case Answered(target):
-                self._tell_health(lambda: self._stores.situation.note_success(target, turn.view))
+                self._tell_health(turn, lambda: self._stores.situation.note_success(target, turn.view))
 
-    def _tell_health(self, tell: Callable[[], None]) -> None:
-        try:
-            tell()
-        except StoreUnavailable:
-            self._note_outage("health")
+    def _tell_health(self, turn: Turn, tell: Callable[[], None]) -> None:
+        if turn.known and turn.has_time_to_listen():
+            self._guarded("health", tell)
 
     def _listen(self, turn: Turn) -> None:
         """Look for a cancel or resume when it is time, and give up on a shopper who stays away."""
         limits, now = turn.view.policy.limits, self._clock.monotonic()
+        if not turn.has_time_to_listen():
+            turn.poll_at = math.inf
         if now >= turn.poll_at:
             turn.poll_at = now + limits.control_poll_ms / 1000
             try:
@@ -291,29 +333,31 @@ class Conversation:
             turn.delivery.reattach(wish.resume_connection, wish.resume_after)
 
     def _remember(self, turn: Turn) -> None:
-        """Write the exchange into the session before `end` is sent: the next question may follow at once."""
-        if not turn.known or not turn.progress.text:
+        """Write the exchange into the session, but no apology: the next model would take it for its own words."""
+        if not turn.known or turn.progress.target == CATALOGUE or not turn.progress.text.strip():
             return
-        history_tokens = turn.view.policy.answer.history_tokens
-        try:
-            self._stores.sessions.append(turn.session, turn.question.text, turn.progress.text, history_tokens)
-        except StoreUnavailable:
-            self._note_outage("sessions")
+        self._stores.sessions.append(
+            turn.session,
+            turn.question.text,
+            turn.progress.text,
+            turn.view.policy.answer.history_tokens,
+            in_time=turn.has_time_for_tables,
+        )
 
     def _settle(self, turn: Turn) -> None:
-        """Write what the turn cost and its frames; each part stands alone, so that an outage loses no other part."""
-        if not turn.known:
-            return
+        """Write what the turn cost; what cannot be written goes to the log."""
         account = report.account(turn)
-        try:
-            self._stores.ledger.settle(account)
-        except StoreUnavailable:
+        if not account.attempts:
+            return
+        if not self._guarded("ledger", lambda: self._stores.ledger.settle(account, in_time=turn.has_time_to_settle)):
             report.unsettled(account)
-        try:
-            self._heed(turn, self._stores.turns.finish(turn.id, turn.delivery.frames))
-            turn.delivery.drain(turn.deadline.at)
-        except StoreUnavailable:
-            self._note_outage("turns")
+
+    def _finish(self, turn: Turn) -> None:
+        """Leave the frames on record, and serve who asked to resume meanwhile."""
+        if not turn.has_time_for_tables():
+            raise StoreUnavailable("no time is left")
+        self._heed(turn, self._stores.turns.finish(turn.id, turn.delivery.frames))
+        turn.delivery.drain()
 
     @staticmethod
     def _note_outage(part: str) -> None:
@@ -322,13 +366,24 @@ class Conversation:
 
 
 def _read(ask: Ask, policy: Policy) -> Question:
-    """Check and read the question; raises InvalidRequest."""
-    text = ask.message.strip()
-    if not text:
+    """Check and read the question; raises InvalidRequest. What normalisation makes of it has to fit too."""
+    most = policy.answer.max_question_chars
+    if len(ask.message.strip()) > most:
+        raise InvalidRequest("message_too_long", limit=most)
+    question = reading.read(ask.message, ask.hint)
+    if not VISIBLE.search(question.text):
         raise InvalidRequest("message_empty")
-    if len(text) > policy.answer.max_question_chars:
-        raise InvalidRequest("message_too_long", limit=policy.answer.max_question_chars)
-    return reading.read(text, ask.hint)
+    if len(question.text) > most:
+        raise InvalidRequest("message_too_long", limit=most)
+    return question
+
+
+def _last_frame(turn: Turn) -> None:
+    if turn.reference is None:
+        turn.delivery.frame("end", **report.end_fields(turn))
+        return
+    text = phrases.sentence("internal", turn.question.language)
+    turn.delivery.frame("error", code="internal", message=text, retryable=True, reference=turn.reference)
 
 
 def _new_session(asked: Asked) -> Session:

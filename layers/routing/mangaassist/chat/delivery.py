@@ -57,13 +57,16 @@ class Delivery:
         *,
         connection_id: str,
         turn_id: str,
+        until: float = float("inf"),
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         pace: Pace | None = None,
     ) -> None:
+        """Send to a connection; no post begins after the monotonic instant `until`."""
         self._poster = poster
         self._connection_id = connection_id
         self._turn_id = turn_id
+        self._until = until
         self._monotonic = monotonic
         self._sleep = sleep
         self._pace = pace or Pace()
@@ -98,7 +101,7 @@ class Delivery:
     def due_in_s(self) -> float:
         """Seconds until there is something to send; infinity when nothing waits."""
         now = self._monotonic()
-        if self.gone_since is not None:
+        if self.gone_since is not None or now >= self._until:
             return float("inf")
         if self._outbox:
             return max(0.0, self._not_before - now)
@@ -106,15 +109,19 @@ class Delivery:
             return float("inf")
         return max(0.0, self._due_at() - now)
 
-    def drain(self, until: float) -> None:
-        """Send everything that waits, backing off while the gateway asks for it, until a monotonic instant."""
+    def flush(self) -> None:
+        """Send the text that waits now."""
         self._flush()
         self._pump()
+
+    def drain(self) -> None:
+        """Send everything that waits, backing off while the gateway asks for it."""
+        self.flush()
         while self._outbox and self.gone_since is None:
-            wait_s = self._not_before - self._monotonic()
-            if self._monotonic() + max(0.0, wait_s) >= until:
+            wait_s = max(0.0, self._not_before - self._monotonic())
+            if self._monotonic() + wait_s >= self._until:
                 return
-            self._sleep(max(0.0, wait_s))
+            self._sleep(wait_s)
             self._pump()
 
     def reattach(self, connection_id: str, after: int) -> None:
@@ -153,7 +160,7 @@ class Delivery:
 
     def _pump(self) -> None:
         """Post what waits, in order, until the gateway refuses."""
-        while self._outbox and self.gone_since is None and self._monotonic() >= self._not_before:
+        while self._outbox and self.gone_since is None and self._not_before <= self._monotonic() < self._until:
             frame = self._outbox[0]
             try:
                 self._poster.post(self._connection_id, frame.encode())

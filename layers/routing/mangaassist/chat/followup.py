@@ -49,7 +49,12 @@ class Followup:
         if not record.done and not died:
             return
         delivery = Delivery(
-            self._poster, connection_id=connection_id, turn_id=turn_id, monotonic=self._monotonic, sleep=self._sleep
+            self._poster,
+            connection_id=connection_id,
+            turn_id=turn_id,
+            until=self._monotonic() + REPLAY_LIMIT_S,
+            monotonic=self._monotonic,
+            sleep=self._sleep,
         )
         if died:
             count("TurnDied")
@@ -58,7 +63,7 @@ class Followup:
             delivery.frame("error", code="turn_lost", message=text, retryable=True, reference=turn_id)
         else:
             delivery.take_over(record.frames, after)
-        delivery.drain(self._monotonic() + REPLAY_LIMIT_S)
+        delivery.drain()
 
     def cancel(self, turn_id: str, user_id: str) -> None:
         """Stop a running turn; without effect on one that is over."""

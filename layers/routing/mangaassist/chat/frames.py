@@ -30,7 +30,7 @@ def _whole_characters(text: str) -> str:
 
 
 class _In(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True, hide_input_in_errors=True)
 
 
 class Ask(_In):

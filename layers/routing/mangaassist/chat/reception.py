@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 POST_TRIES = 4
 LANGUAGE_SAMPLE_CHARACTERS = 2_000
+ESCAPED_JAPANESE = re.compile(r"\\u(30[4-9a-f]|3[4-9a-f]|[4-9][0-9a-f])", re.IGNORECASE)
 
 
 class Reception:
@@ -108,10 +110,8 @@ class Reception:
 
 
 def _language(body: str | None) -> phrases.Language | None:
-    """The language of a frame's text, if there is enough to tell; JSON escapes are read as what they stand for."""
+    """The language of a frame's text, if there is enough to tell; kana and kanji may be JSON escapes."""
     sample = (body or "")[:LANGUAGE_SAMPLE_CHARACTERS]
-    if "\\u" in sample:
-        sample = sample.encode("ascii", "ignore").decode("unicode_escape", "ignore")
-    if phrases.language_of(sample) == "ja":
+    if phrases.language_of(sample) == "ja" or ESCAPED_JAPANESE.search(sample):
         return "ja"
     return "en" if '"message"' in sample else None

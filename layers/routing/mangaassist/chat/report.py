@@ -111,6 +111,12 @@ def unknown_failure(turn_id: str) -> str:
     return reference
 
 
+def unfinished(part: str) -> None:
+    """Log, with its stack, the failure of one part of a turn's ending."""
+    logger.exception("a part of a turn's ending failed", extra={"part": part})
+    count("TurnPartFailed")
+
+
 def unsettled(account: TurnAccount) -> None:
     """The ledger could not be written: its line goes to the log, from where it can be entered."""
     logger.error(

@@ -58,14 +58,23 @@ class SessionStore:
         history = tuple(Message(entry["role"], entry["text"]) for entry in item["history"])
         return Session(session_id, owner, trim(history, history_tokens), item["version"])
 
-    def append(self, session: Session, question: str, answer: str, history_tokens: int) -> None:
+    def append(
+        self,
+        session: Session,
+        question: str,
+        answer: str,
+        history_tokens: int,
+        *,
+        in_time: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Remember an exchange, beside whatever other turns of the session have remembered meanwhile.
 
-        Nothing is remembered when the id has become somebody else's since the session was loaded.
+        Nothing is remembered when the id has become somebody else's since the session was loaded, or when it is no
+        longer `in_time` for another try.
         """
         exchange = (Message("user", question), Message("assistant", answer))
         for _ in range(APPEND_TRIES):
-            if self._write(session, trim((*session.history, *exchange), history_tokens)):
+            if not in_time() or self._write(session, trim((*session.history, *exchange), history_tokens)):
                 return
             try:
                 session = self.load(session.id, session.owner, history_tokens)
@@ -100,15 +109,23 @@ class SessionStore:
 
 
 def trim(history: Sequence[Message], most_tokens: int) -> tuple[Message, ...]:
-    """The newest whole exchanges that fit; a history always begins with the user."""
+    """The newest whole exchanges that fit, of the newest one at least a part; a history always begins with the user."""
     kept = len(history)
     left = most_tokens
     for start in range(len(history) - 2, -1, -2):
-        left -= sum(estimate(message.text) for message in history[start : start + 2])
-        if left < 0:
-            break
+        tokens = sum(estimate(message.text) for message in history[start : start + 2])
+        if tokens > left:
+            return tuple(history[kept:]) or _shortened(history[start : start + 2], left, tokens)
+        left -= tokens
         kept = start
     return tuple(history[kept:])
+
+
+def _shortened(exchange: Sequence[Message], most_tokens: int, tokens: int) -> tuple[Message, ...]:
+    """An exchange whose texts are cut to their share of the budget."""
+    share = most_tokens / tokens
+    cut = tuple(Message(message.role, message.text[: int(len(message.text) * share)]) for message in exchange)
+    return cut if all(message.text.strip() for message in cut) else ()
 
 
 def _key(session_id: str) -> dict[str, Any]:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from mangaassist.routing.store import View
 
 
+TABLE_LIMIT_S = 1.3  # the longest that a table call takes (bootstrap.TABLE_CALLS)
+BRIEF_LIMIT_S = 0.65  # and a brief one (bootstrap.BRIEF)
+
+
 @dataclass(frozen=True, slots=True)
 class Shopper:
     """Who asks, and where the answer goes."""
@@ -61,3 +65,22 @@ class Turn:
     progress: Progress = field(default_factory=Progress)
     served_resume: str = ""
     abandoned: bool = False  # the shopper left and did not come back in time
+    recorded: bool = True  # its frames are there for whoever asks for them later
+    reference: str | None = None  # of the unknown failure that ended it
+
+    def is_lost(self) -> bool:
+        """Whether the answer cannot be had again: then its message may be asked again."""
+        return self.reference is not None or self.abandoned or not self.recorded
+
+    def has_time_for_tables(self) -> bool:
+        """Whether a table that does not answer would still leave the turn within its deadline."""
+        return self.deadline.left_s() >= TABLE_LIMIT_S
+
+    def has_time_to_settle(self) -> bool:
+        """The same for the ledger, whose calls are brief."""
+        return self.deadline.left_s() >= BRIEF_LIMIT_S
+
+    def has_time_to_listen(self) -> bool:
+        """The same while a model speaks, with the time for closing still to come."""
+        closing_s = self.view.policy.limits.closing_reserve_ms / 1000
+        return self.deadline.left_s() >= closing_s + TABLE_LIMIT_S

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mangaassist.errors import StoreUnavailable
 from mangaassist.jst import jst
 from mangaassist.stores import condition_failed, store_errors, to_item
 
@@ -119,16 +120,17 @@ class Ledger:
             raise
         return Reservation(day, nano_usd)
 
-    def settle(self, account: TurnAccount) -> None:
+    def settle(self, account: TurnAccount, *, in_time: Callable[[], bool] = lambda: True) -> None:
         """Write the turn's line, and put what its attempts cost in place of what was reserved; to be called once.
 
-        Raises StoreUnavailable when either may not have happened.
+        No call begins that would not be `in_time`. Raises StoreUnavailable when a part may not have happened.
         """
         if not account.attempts:
             return
+        self._put(self._line(account), in_time)
         with store_errors():
-            self._client.put_item(TableName=self._turns_table, Item=self._line(account))
             for day, (reserved, spent, attempts) in _by_day(account.attempts).items():
+                _require(in_time)
                 self._unrepeated.update_item(
                     TableName=self._situation_table,
                     Key=_spend_key(day),
@@ -137,6 +139,20 @@ class Ledger:
                         {":change": spent - reserved, ":spent": spent, ":attempts": attempts}
                     ),
                 )
+
+    def _put(self, line: dict[str, Any], in_time: Callable[[], bool]) -> None:
+        """Write a line, if need be twice, over the connection that the correction uses next.
+
+        A kept connection may have died while the environment was frozen: the line finds out, and may be repeated.
+        """
+        _require(in_time)
+        try:
+            with store_errors():
+                self._unrepeated.put_item(TableName=self._turns_table, Item=line)
+        except StoreUnavailable:
+            _require(in_time)
+            with store_errors():
+                self._unrepeated.put_item(TableName=self._turns_table, Item=line)
 
     def _line(self, account: TurnAccount) -> dict[str, Any]:
         now = jst(self._now_s())
@@ -195,6 +211,11 @@ def _by_day(attempts: Sequence[Attempt]) -> dict[str, tuple[int, int, int]]:
             spent[day] += attempt.cost_nano_usd
             count[day] += 1
     return {day: (reserved[day], spent[day], count[day]) for day in count}
+
+
+def _require(in_time: Callable[[], bool]) -> None:
+    if not in_time():
+        raise StoreUnavailable("no time is left to settle")
 
 
 def _spend_key(day: str) -> Any:

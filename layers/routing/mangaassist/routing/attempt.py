@@ -61,14 +61,17 @@ class Trial:
             self.ended_at = self.deadline.monotonic()
 
     def _listen(self, stream: ModelStream, patience_s: Callable[[], float]) -> Iterator[str]:
-        while not self._is_over():
+        over = False
+        while not over:
             wait_s = min(self._limit_at() - self.deadline.monotonic(), patience_s())
             events = stream.poll(max(0.0, wait_s))
             if events is None:
                 if self.finish is None:
                     raise Unavailable("cut")
                 return
-            yield self._take(events)
+            said = self._take(events)
+            over = self._is_over()  # judged on all that has arrived: the caller may have been held up, not the target
+            yield said
 
     def _take(self, events: tuple[StreamEvent, ...]) -> str:
         """Note what arrived, and give its text."""
@@ -126,6 +129,7 @@ class Trial:
 
     def account(self, outcome: str) -> Attempt:
         """The ledger's line: what the service reported, else an estimate, marked as one."""
+        self.accepted = self.accepted or outcome == "cancelled"  # the prompt was sent
         usage = self.usage or self._estimated_usage()
         return Attempt(
             target=self.call.target.name,

@@ -17,6 +17,7 @@ from mangaassist.routing.attempt import Trial
 from mangaassist.routing.backends import Backend, Message, ModelCall
 from mangaassist.routing.policy import CATALOGUE, Model, Policy, Target
 from mangaassist.routing.seam import Seam
+from mangaassist.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -161,15 +162,16 @@ class Failover:
         fitting = self._estimates.tokens_within(target, left_s)
         if fitting < policy.answer.least_tokens:
             return "too_slow_for_deadline"
-        silence_s = self._silence_s(work, progress, target, later)
-        if silence_s * 1000 < min(0.5 * self._estimates.first_text_ms(target), target.first_text_limit_ms):
+        waiting_ms = self._silence_s(work, progress, target, later) * 1000
+        if waiting_ms < min(0.5 * self._estimates.first_text_ms(target), target.first_text_limit_ms):
             return "too_slow_for_first_text"
         health = work.situation.health.get(target.name)
         if health and health.is_half_open(work.now_s) and not self._probes.acquire(target.name):
             return "probed_elsewhere"
         call = _call(work, progress, target, min(target.max_tokens, fitting))
         price = call.model.price_on(work.today) if target.billing == "tokens" else None
-        reserve = Usage(int(work.prompt.tokens * INPUT_MARGIN) + INPUT_FLOOR_TOKENS, call.max_tokens)
+        prompt_tokens = _prompt_tokens(call)
+        reserve = Usage(int(prompt_tokens * INPUT_MARGIN) + INPUT_FLOOR_TOKENS, call.max_tokens)
         cost = cost_nano_usd(reserve, price) if price else 0
         reservation = self._purse.reserve(cost, policy.budget.daily_nano_usd)
         if reservation is None:
@@ -178,9 +180,9 @@ class Failover:
             call=call,
             backend=backend,
             deadline=work.deadline,
-            silence_s=silence_s,
+            silence_s=self._silence_s(work, progress, target, later),  # anew: the tables took their time
             stall_s=policy.limits.stall_ms / 1000,
-            prompt_tokens=work.prompt.tokens,
+            prompt_tokens=prompt_tokens,
             price=price,
             reservation=reservation,
         )
@@ -213,9 +215,10 @@ class Failover:
                 reports.append(Answered(name))  # also when it was interrupted: it lives
         except BackendError as error:
             failure, outcome = error, error.outcome
+            if self._had_its_time(trial, outcome):
+                reports.append(Failed(name, outcome))
             if outcome == "silent":
                 self._estimates.observe_silence(trial.call.target, trial.total_ms())
-            reports.append(Failed(name, outcome))
         finally:
             progress.attempts.append(trial.account(outcome))
         return failure
@@ -242,6 +245,10 @@ class Failover:
             yield from _say(rest, switch, trial.call, progress)
         if not trial.text and trial.finish != "filtered":
             raise Unavailable("empty")
+
+    def _had_its_time(self, trial: Trial, outcome: str) -> bool:
+        """Whether a failure is the target's: a silence shorter than its usual time to first text is not."""
+        return outcome != "silent" or trial.silence_s * 1000 >= self._estimates.first_text_ms(trial.call.target)
 
     def _learn(self, trial: Trial, outcome: str) -> None:
         first_text_ms = trial.first_text_ms()
@@ -276,6 +283,11 @@ def _call(work: Assignment, progress: Progress, target: Target, max_tokens: int)
         messages=_messages(work.prompt, progress, model),
         max_tokens=max_tokens,
     )
+
+
+def _prompt_tokens(call: ModelCall) -> int:
+    """Estimated tokens of all that the model is sent, with a little for the roles."""
+    return sum(estimate(text) + 4 for text in (call.system, *(message.text for message in call.messages)))
 
 
 def _messages(prompt: Prompt, progress: Progress, model: Model) -> tuple[Message, ...]:

@@ -123,7 +123,7 @@ class Target(_Part):
 class Window(_Part):
     """A daily span of JST in which capacity is provisioned for a target; it may cross midnight."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")
+    name: Literal["business", "peak"]  # those that the router has rules for
     start: str = Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
     end: str = Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")
     target: str
@@ -154,7 +154,7 @@ class Limits(_Part):
 
     turn_ms: Annotated[int, Field(gt=1000, le=28_000)] = 28_000  # the gateway gives up at 29 s
     function_reserve_ms: Milliseconds = 800  # kept of the function's own time
-    closing_reserve_ms: Milliseconds = 1_500  # kept of the turn to remember the exchange and close the answer cleanly
+    closing_reserve_ms: Milliseconds = 3_000  # kept of the turn for its last words, frame, account and record
     first_text_ms: Milliseconds = 2_800  # shared by the chain; the promise to the shopper is 3 s
     first_text_least_ms: Milliseconds = 1_500  # what the chain gets of it even after a slow start of the function
     first_text_reserve_ms: Milliseconds = 60  # kept of it for the catalogue answer
@@ -164,6 +164,21 @@ class Limits(_Part):
     gone_grace_ms: Milliseconds = 5_000  # how long a turn waits for a shopper who left
     saturated_ms: Milliseconds = 1_500  # how long throttled capacity counts as full
     situation_ttl_ms: Milliseconds = 2_000  # how long an environment trusts its copy of the situation
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Limits:
+        for holds, rule in (
+            (self.first_text_ms < self.turn_ms, "first_text_ms must be less than turn_ms"),
+            (self.first_text_least_ms <= self.first_text_ms, "first_text_least_ms must not be more than first_text_ms"),
+            (
+                self.first_text_reserve_ms < self.first_text_least_ms,
+                "first_text_reserve_ms must be less than first_text_least_ms",
+            ),
+            (self.closing_reserve_ms < self.turn_ms / 2, "closing_reserve_ms must be less than half of turn_ms"),
+        ):
+            if not holds:
+                raise ValueError(rule)
+        return self
 
 
 class Breaker(_Part):
@@ -193,8 +208,7 @@ class Answer(_Part):
     system_prompt: str = Field(min_length=1, max_length=20_000)
     max_question_chars: int = Field(default=4_000, ge=1, le=30_000)
     history_tokens: int = Field(default=2_000, ge=0, le=100_000)
-    expected_tokens: int = Field(default=250, ge=1)
-    least_tokens: int = Field(default=48, ge=1)  # an answer clipped below this is not worth starting
+    least_tokens: int = Field(default=48, ge=1, le=512)  # an answer clipped below this is not worth starting
 
 
 class Policy(_Part):

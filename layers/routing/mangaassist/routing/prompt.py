@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from mangaassist.routing.backends import Message
-from mangaassist.tokens import estimate
 
 CONTINUE_INSTRUCTION = (
     "Your answer above was interrupted. Go on exactly where it stops, in the same language and style. "
@@ -14,7 +12,7 @@ CONTINUE_INSTRUCTION = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """A question in its conversation; `history` alternates user and assistant, oldest first."""
 
@@ -34,9 +32,3 @@ class Prompt:
         """
         spoken = (*self.messages, Message("assistant", said.rstrip()))
         return spoken if prefill else (*spoken, Message("user", CONTINUE_INSTRUCTION))
-
-    @cached_property
-    def tokens(self) -> int:
-        """Estimated tokens of the system prompt, the history and the question, with a little for the roles."""
-        texts = (self.system, self.question, *(message.text for message in self.history))
-        return sum(estimate(text) + 4 for text in texts)

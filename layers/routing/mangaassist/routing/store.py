@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from mangaassist.errors import PolicyInvalid, StoreUnavailable
 from mangaassist.jst import jst
+from mangaassist.observability import count, logger
 from mangaassist.routing import health, policy
 from mangaassist.routing.situation import Capacity, Health, Situation
 from mangaassist.stores import condition_failed, from_item, store_errors, to_item
@@ -103,7 +104,7 @@ class SituationStore:
 
     def _adopt(self, override: Mapping[str, Any] | None) -> None:
         """Put an override into force once; one that is invalid is reported once, and the last good one stays."""
-        version = int(override.get("version", -1)) if override else 0
+        version = _version(override) if override else 0
         if version == self._seen_version:
             return
         self._seen_version = version
@@ -214,19 +215,34 @@ class SituationStore:
         return True
 
 
+def _version(override: Mapping[str, Any]) -> int:
+    """The override's version; -1 for one that has none, whose document is then judged once."""
+    version = override.get("version")
+    return version if isinstance(version, int) else -1
+
+
 def _situation(items: Mapping[str, dict[str, Any]], today: str) -> Situation:
     spend = items.get(f"SPEND#{today}", {})
     return Situation(
         committed_nano_usd=int(spend.get("committed_nano_usd", 0)),
-        capacity={
-            sk.removeprefix("CAPACITY#"): _read_capacity(item)
-            for sk, item in items.items()
-            if sk.startswith("CAPACITY#")
-        },
-        health={
-            sk.removeprefix("HEALTH#"): _read_health(item) for sk, item in items.items() if sk.startswith("HEALTH#")
-        },
+        capacity=_rows(items, "CAPACITY#", _read_capacity),
+        health=_rows(items, "HEALTH#", _read_health),
     )
+
+
+def _rows[Row](
+    items: Mapping[str, dict[str, Any]], prefix: str, read: Callable[[Mapping[str, Any]], Row]
+) -> dict[str, Row]:
+    """The rows of a kind, by target; one that cannot be read is left out, or it would fail every turn."""
+    rows = {}
+    for sk, item in items.items():
+        if sk.startswith(prefix):
+            try:
+                rows[sk.removeprefix(prefix)] = read(item)
+            except (KeyError, TypeError, ValueError):
+                logger.error("a row of the situation cannot be read", extra={"row": sk})
+                count("SituationUnreadable")
+    return rows
 
 
 def _read_capacity(item: Mapping[str, Any]) -> Capacity:
