@@ -164,9 +164,12 @@ def warm_up() -> None:
     Elsewhere (tests) importing a handler does nothing.
     """
     if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
+        from mangaassist import observability
         from mangaassist.routing import question
 
         question.read("")  # builds the lexicon
+        if settings().tracing == "on":
+            observability.tracer()
         reception()
         transport().warm_up()
         bedrock(os.environ["AWS_REGION"])

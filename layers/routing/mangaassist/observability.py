@@ -35,7 +35,7 @@ def milliseconds(name: str, value: float) -> None:
 
 
 @cache
-def _tracer() -> Tracer:
+def tracer() -> Tracer:
     from aws_lambda_powertools import Tracer
 
     return Tracer(service=SERVICE)
@@ -50,5 +50,5 @@ def traced(name: str, *, on: bool) -> Iterator[None]:
     if not on:
         yield
         return
-    with _tracer().provider.in_subsegment(name=f"## {name}"):
+    with tracer().provider.in_subsegment(name=f"## {name}"):
         yield
