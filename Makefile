@@ -38,8 +38,8 @@ smoke: $(READY) ## Ask what runs one question and check its answer [URL=ws://127
 invoke: $(READY) host-build ## Run the built function on a sample event [FUNCTION=message] [EVENT=events/message-ask-ja.json] [PORT=8080]
 	@$(BIN)/python -m local.invoke $(FUNCTION) $(EVENT) --port $(PORT)
 
-policy: $(READY) ## Show, compare, store or roll back the routing policy [ARGS="show"]
-	@$(BIN)/python -m tools.policy $(ARGS)
+policy: $(READY) ## Show, compare, store or roll back the routing policy [ARGS="show"] [PORT=8080]
+	@$(BIN)/python -m tools.policy --twin http://127.0.0.1:$(PORT) $(ARGS)
 
 # -- prove -------------------------------------------------------------------------------------------------------------
 

@@ -37,7 +37,6 @@ print(json.dumps(taken))
 BARE = ("import boto3; boto3.client('dynamodb')",)
 MESSAGE = (
     "import message",  # which makes everything, as on Lambda
-    "from mangaassist.routing import question; question.read('おすすめの漫画を教えてください')",
 )
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "bench",
@@ -91,8 +90,6 @@ def measure() -> list[Row]:
     for contender in contenders:
         times_of = taken[contender.name]
         rows.append(_row(contender.name, _median(times_of, 0), bare_ms, is_aim=contender is not bare))
-        if len(contender.stages) > 1:
-            rows.append(_row(f"{contender.name}: then its first question", _median(times_of, 1), bare_ms))
     return rows
 
 

@@ -22,7 +22,7 @@ def main() -> int:
 
     defaults = Limits()
     parser = argparse.ArgumentParser(prog="python -m local", description="The whole application on this machine.")
-    parser.add_argument("--port", type=int, default=8080, help="of the page and the WebSocket; the next one is AWS")
+    parser.add_argument("--port", type=_port, default=8080, help="of the page and the WebSocket; the next one is AWS")
     parser.add_argument("--template", type=Path, default=ROOT / "template.yaml", help="the SAM template to run")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the functions")
     parser.add_argument("--seed", type=int, help="of latencies and fault probabilities, to repeat a run")
@@ -48,6 +48,13 @@ def main() -> int:
         containers=chosen.containers,
     )
     return main(options, BEGAN)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65_534:
+        raise argparse.ArgumentTypeError("a port from 1 to 65534, because the next one is used too")
+    return port
 
 
 def _one_address(text: str) -> str:
