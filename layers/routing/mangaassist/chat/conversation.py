@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from mangaassist.chat import phrases, report
 from mangaassist.chat.delivery import Delivery
 from mangaassist.chat.sessions import Session
-from mangaassist.chat.turn import Asked, Shopper, Turn
+from mangaassist.chat.turn import POST_LIMIT_S, Asked, Shopper, Turn
 from mangaassist.errors import InvalidRequest, StoreUnavailable
 from mangaassist.jst import jst
 from mangaassist.knowledge import catalogue
@@ -53,8 +53,7 @@ TURNS_NAMESPACE = uuid.UUID("6b1f7c1e-3d0c-4f0e-9c5e-0d6f6a1c2b9a")
 BURST_SHARE = 0.5  # of a minute's turns may come at once
 LONGEST_WAIT_S = 0.25
 GATHER_LIMIT_S = 1.2  # with slow tables the turn goes on without them, in time for its first text
-LEISURE_S = 4.0  # with less left, a turn's last frame and account go before its memory
-POST_LIMIT_S = 0.8  # the longest that a post takes (bootstrap.POSTS)
+LEISURE_S = 6.0  # with less left, a turn's last frame goes before its memory
 RECORD_LIMIT_S = 1.0  # in which a turn that has begun is on record
 RECORD_PAUSE_S = 0.1
 VISIBLE = re.compile(r"[^\s\u115f\u1160\u200b-\u200f\u2060\u2800\u3164\ufeff\uffa0]")
@@ -185,14 +184,15 @@ class Conversation:
         """End a turn; each part stands alone, so that whatever fails in one loses no other.
 
         The memory is written before the last frame, because the next question may follow at once; near the deadline the
-        last frame and the account come first.
+        last frame comes first.
         """
         leisurely = turn.deadline.left_s() > LEISURE_S
         self._guarded("last words", turn.delivery.flush)
+        self._settle(turn)
         if leisurely:
             self._guarded("memory", lambda: self._remember(turn))
+        turn.delivery.until = turn.deadline.at - POST_LIMIT_S
         self._guarded("last frame", lambda: _last_frame(turn))
-        self._settle(turn)
         self._guarded("delivery", turn.delivery.drain)
         if turn.known:
             turn.recorded = self._guarded("record", lambda: self._finish(turn))
@@ -230,7 +230,7 @@ class Conversation:
                 self._poster,
                 connection_id=asked.shopper.connection_id,
                 turn_id=asked.turn_id,
-                until=asked.deadline.at - POST_LIMIT_S,
+                until=asked.deadline.at - view.policy.limits.closing_reserve_ms / 1000,
                 monotonic=clock.monotonic,
                 sleep=clock.sleep,
             ),

@@ -62,11 +62,11 @@ class Delivery:
         sleep: Callable[[float], None] = time.sleep,
         pace: Pace | None = None,
     ) -> None:
-        """Send to a connection; no post begins after the monotonic instant `until`."""
+        """Send to a connection; no post begins after the monotonic instant `until`, which may be moved."""
         self._poster = poster
         self._connection_id = connection_id
         self._turn_id = turn_id
-        self._until = until
+        self.until = until
         self._monotonic = monotonic
         self._sleep = sleep
         self._pace = pace or Pace()
@@ -101,7 +101,7 @@ class Delivery:
     def due_in_s(self) -> float:
         """Seconds until there is something to send; infinity when nothing waits."""
         now = self._monotonic()
-        if self.gone_since is not None or now >= self._until:
+        if self.gone_since is not None or now >= self.until:
             return float("inf")
         if self._outbox:
             return max(0.0, self._not_before - now)
@@ -119,7 +119,7 @@ class Delivery:
         self.flush()
         while self._outbox and self.gone_since is None:
             wait_s = max(0.0, self._not_before - self._monotonic())
-            if self._monotonic() + wait_s >= self._until:
+            if self._monotonic() + wait_s >= self.until:
                 return
             self._sleep(wait_s)
             self._pump()
@@ -160,7 +160,7 @@ class Delivery:
 
     def _pump(self) -> None:
         """Post what waits, in order, until the gateway refuses."""
-        while self._outbox and self.gone_since is None and self._not_before <= self._monotonic() < self._until:
+        while self._outbox and self.gone_since is None and self._not_before <= self._monotonic() < self.until:
             frame = self._outbox[0]
             try:
                 self._poster.post(self._connection_id, frame.encode())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TABLE_LIMIT_S = 1.3  # the longest that a table call takes (bootstrap.TABLE_CALLS)
 BRIEF_LIMIT_S = 0.65  # and a brief one (bootstrap.BRIEF)
+POST_LIMIT_S = 0.8  # and a post (bootstrap.POSTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,8 @@ class Turn:
         return self.deadline.left_s() >= TABLE_LIMIT_S
 
     def has_time_to_settle(self) -> bool:
-        """The same for the ledger, whose calls are brief."""
-        return self.deadline.left_s() >= BRIEF_LIMIT_S
+        """The same for the ledger, whose calls are brief, with the time for the last frame still to come."""
+        return self.deadline.left_s() >= BRIEF_LIMIT_S + POST_LIMIT_S
 
     def has_time_to_listen(self) -> bool:
         """The same while a model speaks, with the time for closing still to come."""
