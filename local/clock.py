@@ -53,5 +53,5 @@ class Clock:
 
 def instant(text: str) -> datetime:
     """Read an ISO 8601 instant; without an offset it is Japan's. Raises ValueError."""
-    moment = datetime.fromisoformat(text.replace(" ", "+"))  # what a query string makes of a plus
+    moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=JST)

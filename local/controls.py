@@ -123,7 +123,7 @@ class Controls:
         if not question:
             raise Unusable("question: a text is expected")
         try:
-            given = request.query_params.get("now")
+            given = request.query_params.get("now", "").replace(" ", "+")  # what a query makes of a plus
             now = instant(given) if given else self._clock.now()
         except ValueError as error:
             raise Unusable(f"now: {error}") from error
