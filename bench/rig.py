@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import boto3
 from botocore.config import Config
 
+from mangaassist.capacity.utilisation import Utilisation
 from mangaassist.chat.connections import Channel, ConnectionStore
 from mangaassist.chat.conversation import Clock, Conversation, Stores
 from mangaassist.chat.followup import Followup
@@ -139,6 +140,7 @@ class House:
                 sessions=SessionStore(client, "turns", ttl_days=30),
                 turns=turns,
                 ledger=ledger,
+                utilisation=Utilisation(client, unrepeated=client, situation_table="situation"),
             ),
             failover=Failover(backends={"bedrock": backend}, estimates=Estimates(), purse=ledger, probes=situation),
             followup=followup,

@@ -15,7 +15,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 REGION = "ap-northeast-1"
 LOCAL_CODE = "s3://local/"  # the translator takes code from S3 only, as it will lie there after packaging
-CODE_PROPERTIES = ("CodeUri", "ContentUri")
+CODE_PROPERTIES = ("CodeUri", "ContentUri", "DefinitionUri")
 
 
 def translate(path: Path) -> dict[str, Any]:

@@ -133,8 +133,18 @@ def _all_seen(trees: list[ast.Module], stores: Mapping[str, Store], client_metho
     for tree in trees:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                is_ours = node.func.attr in client_methods | {"get_paginator"}
+                is_ours = _operation(node) in client_methods
                 assert not is_ours or id(node) in seen, f"line {node.lineno}: {ast.unparse(node.func)} in no store"
+
+
+def _operation(call: ast.Call) -> str:
+    """The client's method that is called, or that a paginator is asked for."""
+    match call:
+        case ast.Call(func=ast.Attribute(attr="get_paginator"), args=[ast.Constant(value=str(operation))]):
+            return operation
+        case ast.Call(func=ast.Attribute(attr=operation)):
+            return operation
+    return ""
 
 
 def _names(stores: Set[str]) -> dict[str, str]:

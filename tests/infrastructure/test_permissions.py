@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
     from tests.infrastructure.cloudformation import Template
 
-ROLES = {f"{name}Function": f"{name}FunctionRole" for name in ("Authorizer", "Connect", "Message", "Disconnect")}
+ROLES = {
+    f"{name}Function": f"{name}FunctionRole" for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity")
+}
 ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3")
 REGION, ACCOUNT = PSEUDO_PARAMETERS["AWS::Region"], PSEUDO_PARAMETERS["AWS::AccountId"]
 JAPAN = ("ap-northeast-1", "ap-northeast-3")  # where a jp. profile may route to
+LISTS = {"bedrock:ListProvisionedModelThroughputs", "bedrock:ListFoundationModels", "servicequotas:ListServiceQuotas"}
 ORIGINS = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/AllowedOriginsParameter"
 
 
@@ -47,17 +50,28 @@ def test_roles_hold_nothing_but_their_policies_and_the_right_to_log(template: Te
     roles = template.of_type("AWS::IAM::Role")
     for role in ROLES.values():
         assert roles[role]["ManagedPolicyArns"] == ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
-    assert set(roles) == {*ROLES.values(), "GatewayWritesLogs"}
+    others = {name for name in roles if name.startswith("ProvisionedThroughput")}
+    assert set(roles) - others == {*ROLES.values(), "GatewayWritesLogs"}
 
 
 @pytest.mark.parametrize("function", ROLES)
 def test_no_action_and_no_resource_is_a_wildcard(template: Template, function: str) -> None:
     for action, resources in granted(template, function, *ALL_CHOICES).items():
         assert "*" not in action
-        for resource in resources:
+        for resource in resources - ({"*"} if action in LISTS else set()):
             name = resource.split(":")[-1]
             assert not name.startswith("*"), resource
             assert "::*" not in resource, resource
+
+
+def test_lists_that_know_no_resources_are_all_that_is_granted_on_everything(template: Template) -> None:
+    everything = {
+        action
+        for function in ROLES
+        for action, resources in granted(template, function, *ALL_CHOICES).items()
+        if "*" in resources
+    }
+    assert everything == LISTS
 
 
 @pytest.mark.parametrize("function", ROLES)
@@ -92,8 +106,53 @@ def test_only_the_message_function_may_call_models_and_write_to_shoppers(templat
                 "bedrock:ApplyGuardrail",
                 "execute-api:ManageConnections",
             }
+        elif function == "CapacityFunction":
+            assert not {action for action in others if action.startswith(("bedrock:Invoke", "execute-api:"))}
         else:
             assert others == set()
+
+
+def test_capacity_is_bought_and_given_back_in_its_region_by_the_capacity_function_alone(template: Template) -> None:
+    may = granted(template, "CapacityFunction")
+    purchases = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:provisioned-model/*"
+    assert may["bedrock:CreateProvisionedModelThroughput"] == {
+        "arn:aws:bedrock:us-east-1::foundation-model/*",
+        f"arn:aws:bedrock:us-east-1:{ACCOUNT}:custom-model/*",
+        purchases,
+    }
+    assert may["bedrock:DeleteProvisionedModelThroughput"] == {purchases}
+    for function in set(ROLES) - {"CapacityFunction"}:
+        assert not [it for it in granted(template, function, *ALL_CHOICES) if "ProvisionedModelThroughput" in it]
+
+
+def test_the_capacity_function_may_do_what_its_adapter_calls(template: Template, root: Path) -> None:
+    session = boto3.Session(region_name=REGION, aws_access_key_id="none", aws_secret_access_key="none")
+    called = set()
+    file = root / "layers/routing/mangaassist/capacity/control_plane.py"
+    for client, prefix, holder in (
+        (session.client("bedrock"), "bedrock", "_bedrock"),
+        (session.client("service-quotas"), "servicequotas", "_quotas"),
+    ):
+        methods = client.meta.method_to_api_mapping
+        for node in ast.walk(code.parsed(file)):
+            match node:
+                case ast.Attribute(value=ast.Attribute(attr=held), attr=method) if held == holder and method in methods:
+                    called.add(f"{prefix}:{methods[method]}")
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Attribute(attr=held), attr="get_paginator"),
+                    args=[ast.Constant(value=str(method))],
+                ) if held == holder:
+                    called.add(f"{prefix}:{methods[method]}")
+    may = {it for it in granted(template, "CapacityFunction") if it.startswith(("bedrock:", "servicequotas:"))}
+    assert may == called | {"bedrock:TagResource"}  # tags are given with the purchase
+
+
+def test_the_workflow_may_start_one_function_and_write_its_log(template: Template) -> None:
+    statements = template.statements("ProvisionedThroughputRole")
+    (invoking,) = (it for it in statements if it["Action"] == "lambda:InvokeFunction")
+    assert invoking["Resource"] == {"Ref": "CapacityFunctionAliaslive"}
+    rest = {action for it in statements if it is not invoking for action in listed(it["Action"])}
+    assert {action.partition(":")[0] for action in rest} == {"logs"}
 
 
 def test_shoppers_can_be_written_to_and_nothing_else_on_this_api_and_stage(template: Template) -> None:

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from tests.infrastructure.cloudformation import Template
 
 GATEWAY_LIMIT_S = 29
-NAMES = ("authorizer", "connect", "message", "disconnect")
+# What AWS itself measures: the dimension, what that names, and the metrics that we watch.
+WATCHED = {
+    "AWS/Lambda": ("FunctionName", "AWS::Lambda::Function", {"Errors", "Throttles", "Duration"}),
+    "AWS/States": ("StateMachineArn", "AWS::StepFunctions::StateMachine", {"ExecutionsFailed", "ExecutionsTimedOut"}),
+    "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
+}
+NAMES = ("authorizer", "connect", "message", "disconnect", "capacity")
 
 
 def test_one_word_per_function_in_folder_file_handler_and_logical_id(
@@ -42,7 +48,8 @@ def test_functions_run_the_pinned_python(functions: dict[str, dict[str, Any]], r
 
 
 def test_functions_give_up_no_later_than_the_gateway(functions: dict[str, dict[str, Any]]) -> None:
-    assert all(function["Timeout"] <= GATEWAY_LIMIT_S for function in functions.values())
+    behind_the_gateway = [function for name, function in functions.items() if name != "CapacityFunction"]
+    assert all(function["Timeout"] <= GATEWAY_LIMIT_S for function in behind_the_gateway)
     assert functions["MessageFunction"]["Timeout"] == GATEWAY_LIMIT_S
 
 
@@ -52,7 +59,7 @@ def test_every_function_logs_json_to_a_group_with_retention(
     groups = template.of_type("AWS::Logs::LogGroup")
     assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
     used = [function["LoggingConfig"]["LogGroup"]["Ref"] for function in functions.values()]
-    assert sorted([*used, "AccessLogGroup"]) == sorted(groups)
+    assert sorted([*used, "AccessLogGroup", "ProvisionedThroughputLogGroup"]) == sorted(groups)
     assert {function["LoggingConfig"]["LogFormat"] for function in functions.values()} == {"JSON"}
 
 
@@ -193,10 +200,12 @@ def test_every_parameter_is_bounded(template: Template) -> None:
 def test_every_alarm_watches_something_that_exists(template: Template) -> None:
     for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
         (dimension,) = alarm["Dimensions"]
-        if alarm["Namespace"] == "AWS/Lambda":
-            assert alarm["MetricName"] in {"Errors", "Throttles", "Duration"}
-            assert dimension["Name"] == "FunctionName"
-            assert dimension["Value"]["Ref"] in template.of_type("AWS::Lambda::Function")
+        if alarm["Namespace"] in WATCHED:
+            name, kind, metrics = WATCHED[alarm["Namespace"]]
+            assert alarm["MetricName"] in metrics
+            assert dimension["Name"] == name
+            (watched,) = dimension["Value"].values()
+            assert (watched if isinstance(watched, str) else watched[0]) in template.of_type(kind)
         else:
             assert alarm["MetricName"] in code.counted()
             assert alarm["Namespace"] == observability.NAMESPACE
@@ -206,13 +215,25 @@ def test_every_alarm_watches_something_that_exists(template: Template) -> None:
 def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template) -> None:
     alarms = template.of_type("AWS::CloudWatch::Alarm").values()
     watched = {alarm["MetricName"] for alarm in alarms}
-    assert watched == {"Errors", "InvalidPolicy", "TargetRefused", "LedgerWriteFailed"}
+    assert watched == {
+        "Errors",
+        "InvalidPolicy",
+        "TargetRefused",
+        "LedgerWriteFailed",
+        "CapacityNotServing",
+        "CapacityStray",
+        "ExecutionsFailed",
+        "ExecutionsTimedOut",
+        "ApproximateNumberOfMessagesVisible",
+    }
     for alarm in alarms:
         assert alarm["AlarmDescription"]
-        assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Sum", 60, 1)
+        assert alarm["Statistic"] == ("Maximum" if alarm["Namespace"] == "AWS/SQS" else "Sum")
+        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 1)
         assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
         assert alarm["TreatMissingData"] == "notBreaching"
         assert chosen_by(alarm["AlarmActions"], ("HasAlarmTopic",)) == [{"Ref": "AlarmTopicArn"}]
+        assert chosen_by(alarm["AlarmActions"], ()) == [{"Ref": "NoticesTopic"}]
 
 
 def test_a_counter_is_emitted_where_its_alarm_looks_for_it(capsys: pytest.CaptureFixture[str]) -> None:

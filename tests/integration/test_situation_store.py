@@ -58,6 +58,11 @@ class Shared:
     def put(self, sk: str, **fields: object) -> None:
         tables.put(self.dynamodb, SITUATION, pk="NOW", sk=sk, **fields)
 
+    def publish(self, window: str = "peak", **fields: object) -> None:
+        """Publish capacity of the quality class."""
+        row = {"arn": "arn", "target": SONNET, "units": 2, "until_s": MIDNIGHT_S, "day": "2026-11-25", "window": window}
+        self.put(f"CAPACITY#{window}", **(row | fields))
+
     def health(self) -> Health:
         """What a new environment sees of the fast target."""
         return self.environment().view().situation.health.get(HAIKU, Health())
@@ -92,7 +97,7 @@ def test_one_query_brings_policy_capacity_health_and_spend(shared: Shared) -> No
     today = "2026-11-25"
     shared.clock.elapsed_s += MIDNIGHT_S - 60 - shared.clock.now_s()
     shared.put("POLICY", version=3, document=document())
-    shared.put(f"CAPACITY#{SONNET}", arn="arn:aws:bedrock:x", units=2, until_s=MIDNIGHT_S, saturated_until_s=7.5)
+    shared.publish(arn="arn:aws:bedrock:x", saturated_until_s=7.5)
     shared.put(f"HEALTH#{HAIKU}", failures=2, last_failure_s=1.25)
     shared.put(f"SPEND#{today}", committed_nano_usd=42, spent_nano_usd=40, attempts=9)
     shared.put("SPEND#2026-11-24", committed_nano_usd=10**12)
@@ -103,16 +108,16 @@ def test_one_query_brings_policy_capacity_health_and_spend(shared: Shared) -> No
 
     assert shared.door.requests == ["Query"]
     assert (view.policy.name, view.policy_version) == ("night", 3)
-    assert view.situation.capacity == {SONNET: Capacity("arn:aws:bedrock:x", 2, MIDNIGHT_S, 7.5)}
+    assert view.situation.capacity == {SONNET: Capacity("arn:aws:bedrock:x", 2, MIDNIGHT_S, 7.5, "peak", "2026-11-25")}
     assert view.situation.health == {HAIKU: Health(failures=2, last_failure_s=1.25)}
     assert view.situation.committed_nano_usd == 42
 
 
 def test_a_situation_of_several_pages_is_read_to_its_end(shared: Shared) -> None:
     for number in range(5):
-        shared.put(f"CAPACITY#{number}", arn="arn", units=1, until_s=0, padding="x" * 300_000)
+        shared.put(f"HEALTH#{number}", failures=1, padding="x" * 300_000)
     shared.door.requests.clear()
-    assert len(shared.environment().view().situation.capacity) == 5
+    assert len(shared.environment().view().situation.health) == 5
     assert len(shared.door.requests) > 1
 
 
@@ -373,11 +378,11 @@ def test_a_breaker_that_was_closed_meanwhile_has_no_probe_to_hand_out(shared: Sh
 
 
 def test_throttled_capacity_counts_as_full_for_a_moment(shared: Shared) -> None:
-    shared.put(f"CAPACITY#{SONNET}", arn="arn", units=2, until_s=MIDNIGHT_S)
+    shared.publish()
     store = shared.environment()
     store.note_failure(SONNET, "throttled", store.view())
     capacity = shared.environment().view().situation.capacity[SONNET]
-    assert capacity == Capacity("arn", 2, MIDNIGHT_S, shared.clock.now_s() + PRESET.limits.saturated_ms / 1000)
+    assert capacity.saturated_until_s == shared.clock.now_s() + PRESET.limits.saturated_ms / 1000
     assert shared.health() == Health(), "being busy is not being ill"
 
 
@@ -390,9 +395,36 @@ def test_what_is_not_published_is_never_saturated(shared: Shared) -> None:
 
 
 def test_capacity_that_was_withdrawn_meanwhile_does_not_come_back_as_a_stump(shared: Shared) -> None:
-    shared.put(f"CAPACITY#{SONNET}", arn="arn", units=2, until_s=MIDNIGHT_S)
+    shared.publish()
     store = shared.environment()
     view = store.view()
-    shared.dynamodb.delete_item(TableName=SITUATION, Key={"pk": {"S": "NOW"}, "sk": {"S": f"CAPACITY#{SONNET}"}})
+    shared.dynamodb.delete_item(TableName=SITUATION, Key={"pk": {"S": "NOW"}, "sk": {"S": "CAPACITY#peak"}})
     store.note_failure(SONNET, "throttled", view)
     assert shared.environment().view().situation.capacity == {}
+
+
+def test_what_was_withdrawn_leaves_a_row_that_no_turn_sees(shared: Shared) -> None:
+    shared.put("CAPACITY#peak", fence=4, draining={"arn": 5.0}, target=SONNET, units=2, until_s=MIDNIGHT_S)
+    assert shared.environment().view().situation.capacity == {}
+
+
+def test_of_two_windows_for_one_target_the_one_that_serves_longer_is_used(shared: Shared) -> None:
+    shared.publish("peak", arn="long")
+    shared.publish("business", arn="short", until_s=MIDNIGHT_S - 3600)
+    assert shared.environment().view().situation.capacity[SONNET].arn == "long"
+
+
+def test_what_took_the_place_of_throttled_capacity_is_not_full(shared: Shared) -> None:
+    shared.publish(arn="old")
+    store = shared.environment()
+    view = store.view()
+    shared.publish(arn="new")
+    store.note_failure(SONNET, "throttled", view)
+    assert shared.environment().view().situation.capacity[SONNET].saturated_until_s == 0
+
+
+def test_capacity_that_refuses_calls_is_not_asked_again_on_every_turn(shared: Shared) -> None:
+    shared.publish()
+    store = shared.environment()
+    store.note_failure(SONNET, "denied", store.view())
+    assert shared.environment().view().situation.health[SONNET].is_open(shared.clock.now_s())

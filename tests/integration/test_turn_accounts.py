@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mangaassist.capacity.utilisation import Utilisation
 from mangaassist.chat.connections import ConnectionStore
 from mangaassist.chat.conversation import Clock, Conversation, Stores
 from mangaassist.chat.followup import Followup
@@ -61,6 +62,7 @@ class House:
             sessions=SessionStore(dynamodb, TURNS, ttl_days=30, now_s=clock.now_s),
             turns=turns,
             ledger=ledger,
+            utilisation=Utilisation(dynamodb, unrepeated=dynamodb, situation_table=SITUATION, now_s=clock.now_s),
         )
         followup = Followup(turns, self.poster, now_s=clock.now_s, monotonic=clock.monotonic, sleep=clock.sleep)
         conversation = Conversation(

@@ -43,7 +43,9 @@ from tests.unit.fakes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mangaassist.capacity.utilisation import Use
     from mangaassist.money.ledger import TurnAccount
+    from mangaassist.routing.situation import Capacity
 
 POLICY = policy.preset("current")
 ALICE, BOB = Shopper("alice", "conn-a"), Shopper("bob", "conn-b")
@@ -64,6 +66,7 @@ class World:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     memory: dict[str, Session] = field(default_factory=dict)
     accounts: list[TurnAccount] = field(default_factory=list)
+    uses: list[tuple[Capacity, Use]] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     answered: dict[str, str] = field(default_factory=dict)
     purse: FakePurse = field(default_factory=FakePurse)
@@ -150,6 +153,11 @@ class World:
         self.touch("ledger", 0.6)
         self.accounts.append(account)
 
+    # the use of published capacity
+    def note(self, capacity: Capacity, use: Use) -> None:
+        self.touch("utilisation", 0.6)
+        self.uses.append((capacity, use))
+
 
 class House:
     """The message function's application over a world."""
@@ -163,7 +171,7 @@ class House:
         clock = Clock(self.clock.now_s, self.clock.monotonic, self.clock.sleep)
         followup = Followup(fake, self.poster, now_s=clock.now_s, monotonic=clock.monotonic, sleep=clock.sleep)
         conversation = Conversation(
-            stores=Stores(fake, fake, _SituationPort(self.world), fake, fake, fake),  # type: ignore[arg-type]
+            stores=Stores(fake, fake, _SituationPort(self.world), fake, fake, fake, fake),  # type: ignore[arg-type]
             failover=Failover(
                 backends={"bedrock": self.backend},
                 estimates=Estimates(),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from mangaassist.capacity.steps import Steps
+    from mangaassist.capacity.utilisation import Utilisation
     from mangaassist.chat.connections import Channel, ConnectionStore
     from mangaassist.chat.reception import Reception
     from mangaassist.money.ledger import Ledger
@@ -39,6 +41,8 @@ TABLE_CALLS = Config(
 BRIEF = Config(connect_timeout=0.2, read_timeout=0.4, retries={"total_max_attempts": 1})
 # The chain is the retry, and our transport keeps the time.
 MODEL_CALLS = Config(retries={"total_max_attempts": 1})
+# Nobody waits for the workflow, and buying has no hurry; the workflow repeats what fails.
+CONTROL = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 # A post that hangs is repeated by the delivery, with more text behind it.
 POSTS = Config(
     connect_timeout=0.3,
@@ -146,6 +150,7 @@ def reception() -> Reception:
         sessions=SessionStore(client, chosen.turns_table, ttl_days=chosen.session_ttl_days),
         turns=turns,
         ledger=ledger,
+        utilisation=utilisation(),
     )
     followup = Followup(turns, channel())
     conversation = Conversation(
@@ -156,6 +161,45 @@ def reception() -> Reception:
         turns_per_minute=chosen.turns_per_minute,
     )
     return Reception(conversation, followup, channel())
+
+
+@cache
+def utilisation() -> Utilisation:
+    """What published capacity is used for."""
+    from mangaassist.capacity.utilisation import Utilisation
+
+    return Utilisation(dynamodb(), unrepeated=dynamodb_unrepeated(), situation_table=settings().situation_table)
+
+
+@cache
+def capacity() -> Steps:
+    """The capacity function's whole application."""
+    from datetime import timedelta
+
+    from mangaassist.capacity.board import Topic
+    from mangaassist.capacity.control_plane import ControlPlane
+    from mangaassist.capacity.register import Register
+    from mangaassist.capacity.rules import Rules
+    from mangaassist.capacity.steps import Steps
+
+    chosen = settings()
+    region = chosen.capacity_region
+    return Steps.of(
+        control_plane=ControlPlane(
+            session().client("bedrock", region_name=region, config=CONTROL),
+            session().client("service-quotas", region_name=region, config=CONTROL),
+        ),
+        register=Register(dynamodb(), chosen.situation_table),
+        utilisation=utilisation(),
+        board=Topic(session().client("sns", config=CONTROL), chosen.notices_topic),
+        policy=lambda: situation().view().policy,
+        rules=Rules(
+            owner=chosen.capacity_owner,
+            region=region,
+            mode=chosen.capacity_mode,
+            lead=timedelta(minutes=chosen.capacity_lead_minutes),
+        ),
+    )
 
 
 def warm_up() -> None:

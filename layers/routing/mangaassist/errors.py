@@ -1,4 +1,4 @@
-"""Everything that can go wrong in a turn, on one page, and what each means for the caller.
+"""Everything that can go wrong, on one page, and what each means for the caller.
 
 MangaAssistError
 ├── InvalidRequest        the shopper's frame is wrong          -> an `error` frame, nothing charged
@@ -7,6 +7,8 @@ MangaAssistError
 ├── StoreUnavailable      a table cannot be reached in time     -> no model call without accounts: catalogue answer
 ├── PolicyInvalid         a routing policy document is wrong    -> keep the last good one, alarm
 ├── PolicyConflict        two operators wrote a policy at once  -> the second looks at what is in force, and decides
+├── ControlPlaneError     buying or giving back capacity failed -> the workflow retries or reports, by AWS's name of it
+├── WorkflowInputInvalid  the workflow was asked for nonsense   -> its execution fails with the reason; no purchase
 └── BackendError          a model call failed
     ├── Unavailable       throttled, slow, silent, cut, broken  -> the next target
     └── Rejected          denied, malformed                     -> no other model can cure it: end the chain, alarm
@@ -47,6 +49,18 @@ class PolicyInvalid(MangaAssistError):
 
 class PolicyConflict(MangaAssistError):
     """The policy in force is not the one that a new policy was meant to replace."""
+
+
+class ControlPlaneError(MangaAssistError):
+    """AWS refused or did not answer; `name` is what Step Functions calls it, such as Bedrock.ConflictException."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(detail)
+        self.name = name
+
+
+class WorkflowInputInvalid(MangaAssistError):
+    """The workflow's input cannot be served; the text says what is wrong with it."""
 
 
 class BackendError(MangaAssistError):

@@ -34,6 +34,11 @@ def milliseconds(name: str, value: float) -> None:
     metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=value)
 
 
+def percent(name: str, value: float) -> None:
+    """Record a share of this moment, in percent."""
+    metrics.add_metric(name=name, unit=MetricUnit.Percent, value=value)
+
+
 @cache
 def tracer() -> Tracer:
     from aws_lambda_powertools import Tracer

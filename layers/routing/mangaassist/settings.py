@@ -35,6 +35,11 @@ class Settings(BaseModel):
     guardrail_id: str = ""
     guardrail_version: str = ""
     tracing: Literal["on", "off"] = "off"
+    capacity_mode: Literal["off", "dry-run", "live"] = "dry-run"
+    capacity_region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
+    capacity_lead_minutes: int = Field(default=30, ge=0, le=90)
+    capacity_owner: Name = "mangaassist"
+    notices_topic: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mangaassist.capacity.utilisation import of_turn
 from mangaassist.chat import phrases, report
 from mangaassist.chat.delivery import Delivery
 from mangaassist.chat.sessions import Session
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from mangaassist.capacity.utilisation import Utilisation
     from mangaassist.chat.connections import ConnectionStore
     from mangaassist.chat.delivery import Poster
     from mangaassist.chat.followup import Followup
@@ -70,6 +72,7 @@ class Stores:
     sessions: SessionStore
     turns: TurnStore
     ledger: Ledger
+    utilisation: Utilisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,7 @@ class Conversation:
             turn.recorded = self._guarded("record", lambda: self._finish(turn))
         if not leisurely:
             self._guarded("memory", lambda: self._remember(turn))
+        self._guarded("utilisation", lambda: self._note_use(turn))
         report.turn(turn)
 
     def _guarded(self, part: str, work: Callable[[], None]) -> bool:
@@ -351,6 +355,14 @@ class Conversation:
             return
         if not self._guarded("ledger", lambda: self._stores.ledger.settle(account, in_time=turn.has_time_to_settle)):
             report.unsettled(account)
+
+    def _note_use(self, turn: Turn) -> None:
+        """Write what the turn took of published capacity, last of all: it helps the next window, not this shopper."""
+        published = turn.view.situation.capacity
+        for capacity, use in of_turn(turn.progress.attempts, published, turn.route.spilled):
+            report.capacity_used(use)
+            if turn.known and turn.has_time_for_tables():
+                self._stores.utilisation.note(capacity, use)
 
     def _finish(self, turn: Turn) -> None:
         """Leave the frames on record, and serve who asked to resume meanwhile."""

@@ -15,6 +15,7 @@ from mangaassist.observability import count, logger, milliseconds
 from mangaassist.routing.policy import CATALOGUE
 
 if TYPE_CHECKING:
+    from mangaassist.capacity.utilisation import Use
     from mangaassist.chat.turn import Turn
     from mangaassist.money.ledger import Attempt
     from mangaassist.routing.router import Route
@@ -85,6 +86,14 @@ def turn(turn: Turn) -> None:
         count("Fallbacks")
     if progress.target == CATALOGUE:
         count("CatalogueAnswers")
+
+
+def capacity_used(use: Use) -> None:
+    """Count what a turn took of published capacity."""
+    count("ProvisionedRequests", use.requests)
+    count("ProvisionedTokens", use.tokens)
+    count("ProvisionedThrottles", use.throttled)
+    count("SpillOver", use.spilled)
 
 
 def attempt_failed(turn_id: str, target: str, outcome: str) -> None:

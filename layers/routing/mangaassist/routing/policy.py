@@ -21,6 +21,7 @@ from mangaassist.errors import PolicyInvalid
 TARGETS = ("provisioned-sonnet", "provisioned-haiku", "ondemand-sonnet", "ondemand-haiku", "sagemaker-custom")
 CATALOGUE = "catalogue"  # the answer without a model, at the end of every chain
 MINUTES_PER_DAY = 24 * 60
+LONGEST_WINDOW_MINUTES = 22 * 60
 
 Milliseconds = Annotated[int, Field(gt=0, le=120_000)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -71,6 +72,20 @@ class Price(Rates):
     verified: bool
 
 
+class Offer(_Part):
+    """A model as Bedrock sells it by the model unit and hour; AWS publishes neither price nor tokens of a unit."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9.:_/-]{1,2048}$")  # a contextual variant (`…:24k`) or a custom model's ARN
+    unit_hour_usd: Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=6)]
+    unit_tokens_per_minute: int = Field(gt=0)
+    source: str
+    verified: bool
+
+    @cached_property
+    def unit_hour_nano_usd(self) -> int:
+        return int(self.unit_hour_usd * 1_000_000_000)
+
+
 class Model(_Part):
     """A model as a service offers it: its id, what a request to it may contain, its prices and its end."""
 
@@ -82,6 +97,7 @@ class Model(_Part):
     extra_request_fields: dict[str, Any] = Field(default_factory=dict)
     end_of_life: date | None = None
     prices: tuple[Price, ...] = Field(min_length=1)
+    provisioned: Offer | None = None  # None: cannot be bought as provisioned throughput
 
     @model_validator(mode="after")
     def _consistent(self) -> Model:
@@ -128,6 +144,21 @@ class Window(_Part):
     end: str = Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")
     target: str
     units: int = Field(ge=1, le=100)
+    commitment: Literal["none", "OneMonth", "SixMonths"] = "none"
+
+    @model_validator(mode="after")
+    def _can_be_scheduled(self) -> Window:
+        if self.commitment != "none":
+            raise ValueError(
+                f"commitment: {self.commitment} cannot be scheduled: a committed purchase is billed around the clock "
+                "and cannot be deleted before its term ends. Leave it out here, or buy it by hand for the whole day"
+            )
+        if len(self.minutes()) > LONGEST_WINDOW_MINUTES:
+            raise ValueError(
+                f"start, end: a window lasts at most {LONGEST_WINDOW_MINUTES // 60} hours, because the next day's is "
+                "bought before it starts. What is wanted around the clock is bought by hand, with a commitment"
+            )
+        return self
 
     @cached_property
     def start_minute(self) -> int:
@@ -202,6 +233,17 @@ class Budget(_Part):
         return int(self.daily_usd * 1_000_000_000)
 
 
+class Provisioning(_Part):
+    """How far the purchase of provisioned throughput may go."""
+
+    daily_usd: Annotated[Decimal, Field(gt=0, le=1_000_000)] = Decimal(400)  # what the windows of a JST day may cost
+    give_up_minutes: int = Field(default=60, ge=5, le=240)  # after the purchase: what does not serve by then is deleted
+
+    @cached_property
+    def daily_nano_usd(self) -> int:
+        return int(self.daily_usd * 1_000_000_000)
+
+
 class Answer(_Part):
     """What a question may be and what an answer should be."""
 
@@ -217,6 +259,7 @@ class Policy(_Part):
     name: str = Field(min_length=1, max_length=64)
     complexity_threshold: Share = 0.7
     windows: tuple[Window, ...] = ()
+    provisioning: Provisioning = Provisioning()
     budget: Budget = Budget()
     limits: Limits = Limits()
     breaker: Breaker = Breaker()

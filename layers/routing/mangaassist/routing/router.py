@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from mangaassist.routing.policy import Policy, Target
+    from mangaassist.routing.policy import Policy, Target, Window
     from mangaassist.routing.question import Question
     from mangaassist.routing.situation import Situation
 
@@ -29,6 +29,7 @@ class Route:
     score: float
     complex: bool
     catalogue: bool
+    spilled: str | None = None  # the window's capacity, when a simple question was kept off it because it is full
 
 
 @dataclass(slots=True)  # frozen would take twice as long to make
@@ -103,7 +104,13 @@ def decide(question: Question, situation: Situation, policy: Policy, now: dateti
         score=question.score,
         complex=is_complex,
         catalogue=question.catalogue,
+        spilled=_spilled(window, policy, situation, now_s) if window and rule is RULES[-1] else None,
     )
+
+
+def _spilled(window: Window, policy: Policy, situation: Situation, now_s: float) -> str | None:
+    full = _saturated(window.target, situation, now_s)
+    return window.target if full and _routable(policy.targets[window.target], situation, now_s) else None
 
 
 def _routable(target: Target, situation: Situation, now_s: float) -> bool:

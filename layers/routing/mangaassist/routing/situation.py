@@ -20,6 +20,8 @@ class Capacity:
     units: int
     until_s: float  # no turn starts on it from then on
     saturated_until_s: float = 0.0
+    window: str = ""  # that it was bought for
+    day: str = ""  # JST day on which that window began
 
 
 @dataclass(frozen=True, slots=True)

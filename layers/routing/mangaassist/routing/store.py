@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NOW = "NOW"
 OUTAGE_PAUSE_S = 2.0  # before a table that did not answer is asked for the view again
+REFUSALS = ("denied", "invalid")
 STALE_LIMIT_S = 300.0  # with the table out of reach, an old view is better than none for this long
 
 
@@ -123,6 +124,8 @@ class SituationStore:
             self._note_saturation(target, view)
             if target in view.situation.health and view.situation.health[target].open_until_s:
                 self.note_success(target, view)  # the probe of a target that is busy, and therefore alive
+        if view.policy.targets[target].published_capacity_only and outcome in REFUSALS:
+            outcome = "retired"  # on demand goes on; what was bought is not asked again on every turn
         if not health.counts(outcome):
             return
         for _ in range(3):
@@ -169,17 +172,18 @@ class SituationStore:
         return True
 
     def _note_saturation(self, target: str, view: View) -> None:
-        if target not in view.situation.capacity:
+        capacity = view.situation.capacity.get(target)
+        if capacity is None:
             return
         until_s = self._now_s() + view.policy.limits.saturated_ms / 1000
         try:
             with store_errors():
                 self._client.update_item(
                     TableName=self._table,
-                    Key=_key(f"CAPACITY#{target}"),
+                    Key=_key(f"CAPACITY#{capacity.window}"),
                     UpdateExpression="SET saturated_until_s = :until",
-                    ConditionExpression="attribute_exists(arn)",  # withdrawn capacity must not come back as a stump
-                    ExpressionAttributeValues=to_item({":until": until_s}),
+                    ConditionExpression="arn = :arn",  # what has taken its place, or nothing, is not full
+                    ExpressionAttributeValues=to_item({":until": until_s, ":arn": capacity.arn}),
                 )
         except ClientError as error:
             if not condition_failed(error):
@@ -225,15 +229,22 @@ def _situation(items: Mapping[str, dict[str, Any]], today: str) -> Situation:
     spend = items.get(f"SPEND#{today}", {})
     return Situation(
         committed_nano_usd=int(spend.get("committed_nano_usd", 0)),
-        capacity=_rows(items, "CAPACITY#", _read_capacity),
+        capacity=_capacity(items),
         health=_rows(items, "HEALTH#", _read_health),
     )
+
+
+def _capacity(items: Mapping[str, dict[str, Any]]) -> dict[str, Capacity]:
+    """What is published, by target; of two windows' for the same target the one that serves longer."""
+    published = {sk: item for sk, item in items.items() if "arn" in item}  # a withdrawn one's row keeps its fence
+    rows = _rows(published, "CAPACITY#", lambda item: (str(item["target"]), _read_capacity(item)))
+    return dict(sorted(rows.values(), key=lambda row: row[1].until_s))
 
 
 def _rows[Row](
     items: Mapping[str, dict[str, Any]], prefix: str, read: Callable[[Mapping[str, Any]], Row]
 ) -> dict[str, Row]:
-    """The rows of a kind, by target; one that cannot be read is left out, or it would fail every turn."""
+    """The rows of a kind, by what they are of; one that cannot be read is left out, or it would fail every turn."""
     rows = {}
     for sk, item in items.items():
         if sk.startswith(prefix):
@@ -251,6 +262,8 @@ def _read_capacity(item: Mapping[str, Any]) -> Capacity:
         units=int(item["units"]),
         until_s=float(item["until_s"]),
         saturated_until_s=float(item.get("saturated_until_s", 0)),
+        window=str(item["window"]),
+        day=str(item["day"]),
     )
 
 

@@ -1,0 +1,168 @@
+"""Guard, create, inspect, publish: turns are sent to capacity only once it may be bought, was bought, and serves."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from mangaassist.capacity import guard
+from mangaassist.capacity.control_plane import CUSTOM_MODEL, Order
+from mangaassist.capacity.guard import Market
+from mangaassist.capacity.rules import give_up_s, offer_for
+from mangaassist.capacity.workflow import POLL_S
+from mangaassist.errors import ControlPlaneError
+from mangaassist.jst import jst
+from mangaassist.observability import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mangaassist.capacity.control_plane import ControlPlane, Purchase
+    from mangaassist.capacity.register import Record, Register
+    from mangaassist.capacity.rules import Rules
+    from mangaassist.capacity.workflow import Opening
+    from mangaassist.routing.policy import Policy
+
+
+class Opener:
+    """Every method raises ControlPlaneError and StoreUnavailable, and may be called again."""
+
+    def __init__(
+        self,
+        *,
+        control_plane: ControlPlane,
+        register: Register,
+        policy: Callable[[], Policy],
+        rules: Rules,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._control_plane = control_plane
+        self._register = register
+        self._policy = policy
+        self._rules = rules
+        self._now_s = now_s
+
+    def guard(self, opening: Opening) -> Opening:
+        """Judge a purchase, at no cost: `buy`, `dry_run` (it would be bought), or `refused`, with all reasons."""
+        policy = self._policy()
+        if offer_for(policy, opening.window) is None:
+            model = policy.targets[opening.target].model
+            return opening.turned(
+                "refused",
+                f"model {model} is not sold by the unit as far as the policy knows: say models.{model}.provisioned, or "
+                "ask AWS for the Reserved tier",
+            )
+        market = self._market(opening, policy)
+        against, also = guard.refusals(opening, market), guard.warnings(opening, market)
+        outcome = "refused" if against else "buy" if opening.mode == "live" else "dry_run"
+        return opening.turned(outcome, *against, *also)
+
+    def create(self, opening: Opening) -> Opening:
+        """Buy; the same name again is the same purchase, so that a lost answer costs nothing."""
+        now_s = self._now_s()
+        if now_s >= opening.ends_s or self._is_overtaken(opening):
+            return opening.turned("overtaken")
+        earlier = self._register.record(opening.window, opening.day)
+        self._register.note(
+            opening.window,
+            opening.day,
+            state="creating",
+            reason="; ".join(opening.reasons),
+            tended_until_s=opening.tended_until_s(now_s),
+            **(opening.purchased() | _anew(earlier, opening)),
+        )
+        arn = self._control_plane.create(
+            Order(
+                name=opening.name,
+                model=opening.model,
+                units=opening.units,
+                owner=self._rules.owner,
+                window=opening.window,
+                day=opening.day,
+            )
+        )
+        self._register.note(opening.window, opening.day, arn=arn, created_s=now_s)
+        return opening.model_copy(update={"arn": arn, "outcome": "creating", "wait_s": POLL_S, "began_s": now_s})
+
+    def inspect(self, opening: Opening) -> Opening:
+        """Look at what was bought: creating, in_service, failed, given_up, or overtaken by somebody."""
+        now_s = self._now_s()
+        if self._is_overtaken(opening):
+            return opening.turned("overtaken")
+        found = self._control_plane.get(str(opening.arn))
+        began_s = found.created_s if found else opening.began_s
+        self._register.note(
+            opening.window, opening.day, tended_until_s=opening.tended_until_s(now_s), created_s=began_s
+        )
+        condition = _condition(found, is_overdue=now_s - began_s > give_up_s(self._policy()))
+        return opening.model_copy(update={"wait_s": POLL_S}).turned(*condition)
+
+    def publish(self, opening: Opening) -> Opening:
+        """Send turns to it, unless the window has ended or somebody has acted on it meanwhile."""
+        now_s = self._now_s()
+        if now_s >= opening.ends_s:
+            return opening.turned("overtaken")
+        published = {
+            "arn": str(opening.arn),
+            "target": opening.target,
+            "units": opening.units,
+            "until_s": opening.ends_s,  # told from the start: no turn begins on it from then on
+            "day": opening.day,
+        }
+        if not self._register.publish(opening.window, opening.fence, published):
+            return opening.turned("overtaken")
+        self._register.note(opening.window, opening.day, state="serving", serving_s=now_s, tended_until_s=0)
+        return opening.turned("serving")
+
+    def _is_overtaken(self, opening: Opening) -> bool:
+        return self._register.row(opening.window).fence != opening.fence
+
+    def _market(self, opening: Opening, policy: Policy) -> Market:
+        is_custom = CUSTOM_MODEL in opening.model
+        others = (
+            record
+            for record in self._register.records(opening.day, opening.day)
+            if (record.window, record.number) != (opening.window, opening.number)
+        )
+        return Market(
+            region=self._rules.region,
+            sold=self._control_plane.lifecycle(opening.model),
+            quota=self._quota("custom models" if is_custom else "base models"),
+            units_in_use=self._control_plane.uncommitted_units(custom=is_custom),
+            planned_today_nano_usd=sum(_cost_nano_usd(record, self._now_s()) for record in others),
+            most_today_nano_usd=policy.provisioning.daily_nano_usd,
+            policy_end_of_life=policy.model_of(opening.target).end_of_life,
+            last_day=jst(opening.ends_s).date(),
+        )
+
+    def _quota(self, models: str) -> float | None:
+        try:
+            return self._control_plane.quota(f"{guard.QUOTA} {models}")
+        except ControlPlaneError as error:
+            logger.warning("the quota cannot be read", extra={"error": error.name})
+            return None
+
+
+def _anew(earlier: Record, opening: Opening) -> dict[str, object]:
+    """What a record that was about an earlier purchase starts again with; its unit-seconds are kept."""
+    if not earlier.gone_s or earlier.number == opening.number:
+        return {}
+    billed_s = earlier.unit_hours(earlier.gone_s) * 3600
+    return {"unit_s": billed_s, "arn": "", "created_s": 0, "serving_s": 0, "gone_s": 0}
+
+
+def _cost_nano_usd(record: Record, now_s: float) -> int:
+    """What another purchase of the day costs: what it has cost once it is gone, before that what is planned."""
+    if record.gone_s:
+        return math.ceil(record.unit_hours(now_s) * record.unit_hour_nano_usd)
+    return record.planned_nano_usd if record.state in ("creating", "serving", "retained") else 0
+
+
+def _condition(found: Purchase | None, *, is_overdue: bool) -> tuple[str, ...]:
+    """An outcome and its reason, if it needs one."""
+    if found is not None and found.status == "InService":
+        return ("in_service",)
+    if found is not None and found.status == "Failed":
+        return "failed", found.failure or "AWS gives no reason"
+    return ("given_up", "it was not in service in time") if is_overdue else ("creating",)

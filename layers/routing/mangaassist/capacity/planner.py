@@ -1,0 +1,262 @@
+"""The first step: look at a window, or at everything of ours, and say what an execution has to do."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mangaassist.capacity import planning, windows
+from mangaassist.capacity.planning import Facts
+from mangaassist.capacity.rules import give_up_s, offer_for, purchase_name
+from mangaassist.capacity.sizing import fullness
+from mangaassist.capacity.workflow import Closing, Opening, Plan, Request
+from mangaassist.errors import WorkflowInputInvalid
+from mangaassist.jst import jst
+from mangaassist.observability import count, logger, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from mangaassist.capacity.control_plane import ControlPlane, Purchase
+    from mangaassist.capacity.register import Record, Register, Row
+    from mangaassist.capacity.rules import Rules
+    from mangaassist.capacity.utilisation import Utilisation
+    from mangaassist.capacity.windows import Occurrence
+    from mangaassist.capacity.workflow import Mode
+    from mangaassist.routing.policy import Policy, Window
+
+NO_OFFER = "none"
+LOOKED_BACK_DAYS = 2
+WATCHED_MINUTES = 5  # between two executions of the schedule
+
+
+class Planner:
+    """Every method raises ControlPlaneError and StoreUnavailable."""
+
+    def __init__(
+        self,
+        *,
+        control_plane: ControlPlane,
+        register: Register,
+        utilisation: Utilisation,
+        policy: Callable[[], Policy],
+        rules: Rules,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._control_plane = control_plane
+        self._register = register
+        self._utilisation = utilisation
+        self._policy = policy
+        self._rules = rules
+        self._now_s = now_s
+
+    def plan(self, request: Request) -> Plan:
+        """What there is to do for one window; raises WorkflowInputInvalid for one that cannot be acted on."""
+        if request.action == "keep" and request.window not in {str(it.name) for it in self._policy().windows}:
+            return Plan(
+                request=request, notes=("the policy in force has no such window",)
+            )  # the sweep closes what it had
+        window = self._window(request)
+        if request.action == "plan":
+            return Plan(request=request, opening=self._rehearsal(window))
+        row = self._register.row(window.name)  # before anything else: what changes from here on overtakes us
+        facts = self._facts(window, row)
+        if request.action == "open":
+            self._check_open(facts, window)
+        if request.action == "close":
+            self._hold(facts, window)
+        decision = planning.decide(request, facts)
+        if request.action == "keep":
+            self._watch(facts, decision.note)
+        closing = tuple(self._closing(purchase, why) for purchase, why in decision.closing)
+        opening, note = None, decision.note
+        if decision.opens:
+            opening = self._claimed(request, facts, decision.existing)
+            note = "" if opening else "another execution was faster"
+        return Plan(request=request, opening=opening, closing=closing, notes=(note,) if note else ())
+
+    def sweep(self, request: Request) -> Plan:
+        """Whatever of ours is alive outside its window; rows and records of what is no more are put right."""
+        policy, now = self._policy(), self._now()
+        wanted = set()
+        for window in policy.windows if self._rules.mode != "off" else ():
+            if occurrence := windows.occurrence_at(window, now, self._rules.lead):
+                wanted.add((window.name, occurrence.day.isoformat()))
+        owned = self._control_plane.owned(self._rules.owner)
+        for window in policy.windows:
+            self._tidy(window.name, owned)
+        strays = planning.strays(owned, frozenset(wanted), now.timestamp())
+        if strays:
+            count("CapacityStray", len(strays))
+            logger.error("capacity is alive outside its window", extra={"purchases": [stray.name for stray in strays]})
+        return Plan(
+            request=request,
+            closing=tuple(self._closing(stray, "it was alive outside its window") for stray in strays),
+            notes=() if strays else ("nothing is alive outside its window",),
+        )
+
+    def _facts(self, window: Window, row: Row) -> Facts:
+        now = self._now()
+        occurrence = windows.occurrence_at(window, now, self._rules.lead)
+        owned = self._control_plane.owned(self._rules.owner)
+        self._tidy(window.name, owned)
+        return Facts(
+            occurrence=occurrence,
+            row=row,
+            record=self._register.record(window.name, occurrence.day.isoformat()) if occurrence else None,
+            purchases=[it for it in owned if it.window == window.name],
+            mode=self._rules.mode,
+            now_s=now.timestamp(),
+            lead_s=self._rules.lead.total_seconds(),
+        )
+
+    def _check_open(self, facts: Facts, window: Window) -> None:
+        if facts.occurrence is None:
+            ahead = windows.next_occurrence(window, self._now(), self._rules.lead)
+            raise WorkflowInputInvalid(
+                f"window {window.name} is closed; it can be opened from {ahead.opens:%F %R} JST on"
+            )
+
+    def _hold(self, facts: Facts, window: Window) -> None:
+        """Closed by hand: whoever is opening the window is overtaken, and nobody opens it again by itself today."""
+        self._register.overtake(window.name)
+        if facts.occurrence:
+            day = facts.occurrence.day.isoformat()
+            self._register.note(window.name, day, state="closed", reason="closed by hand", tended_until_s=0)
+
+    def _tidy(self, window: str, owned: Iterable[Purchase]) -> None:
+        """Bring row and records up to what has gone by itself, or by the hand of somebody."""
+        alive = {purchase.arn for purchase in owned}
+        row = self._register.row(window)
+        if row.arn and row.arn not in alive and self._is_gone(row.arn):
+            self._register.withdraw(window, row.arn, 0)
+            self._register.forget(window, row.arn)
+        for arn in set(row.draining) - alive:
+            if self._is_gone(arn):
+                self._register.forget(window, arn)
+        today = self._now().date()
+        first, last = today - timedelta(days=LOOKED_BACK_DAYS), today + timedelta(days=1)
+        for record in self._register.records(first.isoformat(), last.isoformat()):
+            if record.window == window and self._has_vanished(record, alive):
+                self._register.note(
+                    window,
+                    record.day,
+                    state="closed",
+                    gone_s=self._now_s(),
+                    reason="it was deleted outside the workflow",
+                )
+
+    def _has_vanished(self, record: Record, alive: set[str]) -> bool:
+        is_over = not record.arn or record.gone_s or record.arn in alive or record.tended_until_s > self._now_s()
+        return not is_over and self._is_gone(record.arn)
+
+    def _is_gone(self, arn: str) -> bool:
+        return self._control_plane.get(arn) is None
+
+    def _claimed(self, request: Request, facts: Facts, existing: Purchase | None) -> Opening | None:
+        """An opening with a fence of its own; None when somebody has acted on the window since it was looked at."""
+        if facts.occurrence is None:
+            return None
+        fence = self._register.claim(facts.occurrence.window.name, facts.row.fence)
+        if fence is None:
+            return None
+        live = facts.mode == "live" if request.action == "keep" else request.live
+        opening = self._opening(facts.occurrence, facts.record, fence, existing, mode="live" if live else "dry-run")
+        if existing:
+            self._register.note(
+                opening.window,
+                opening.day,
+                state="creating",
+                tended_until_s=opening.tended_until_s(facts.now_s),
+                created_s=existing.created_s,
+                arn=existing.arn,
+                **opening.purchased(),
+            )
+        return opening
+
+    def _rehearsal(self, window: Window) -> Opening:
+        occurrence = windows.next_occurrence(window, self._now(), self._rules.lead)
+        record = self._register.record(window.name, occurrence.day.isoformat())
+        return self._opening(occurrence, record, 0, None, mode="dry-run")
+
+    def _opening(
+        self, occurrence: Occurrence, record: Record | None, fence: int, existing: Purchase | None, mode: Mode
+    ) -> Opening:
+        window, policy, now_s = occurrence.window, self._policy(), self._now_s()
+        offer = offer_for(policy, window.name)
+        price = offer.unit_hour_nano_usd if offer else 0
+        number = _number(record, existing)
+        starts_s, ends_s = occurrence.starts.timestamp(), occurrence.ends.timestamp()
+        paid_s = ends_s - max(now_s, occurrence.opens.timestamp())
+        return Opening(
+            window=window.name,
+            day=occurrence.day.isoformat(),
+            name=existing.name if existing else purchase_name(self._rules.owner, window.name, occurrence.day, number),
+            model=offer.id if offer else NO_OFFER,
+            units=existing.units if existing else window.units,
+            unit_hour_nano_usd=price,
+            unit_tokens_per_minute=offer.unit_tokens_per_minute if offer else 0,
+            price_verified=bool(offer and offer.verified),
+            arn=existing.arn if existing else None,
+            outcome="exists" if existing else "wanted",
+            target=window.target,
+            mode=mode,
+            fence=fence,
+            number=number,
+            starts_s=starts_s,
+            ends_s=ends_s,
+            planned_nano_usd=math.ceil(paid_s / 3600 * window.units * price),
+            began_s=existing.created_s if existing else now_s,
+        )
+
+    def _closing(self, purchase: Purchase, why: str) -> Closing:
+        policy = self._policy()
+        record, offer = self._register.record(purchase.window, purchase.day), offer_for(policy, purchase.window)
+        price = record.unit_hour_nano_usd or (offer.unit_hour_nano_usd if offer else 0)
+        return Closing(
+            window=purchase.window,
+            day=purchase.day,
+            name=purchase.name,
+            model=record.model or (offer.id if offer else NO_OFFER),
+            units=purchase.units,
+            unit_hour_nano_usd=price,
+            price_verified=record.price_verified,
+            arn=purchase.arn,
+            why=why,
+            gives_up_s=self._now_s() + give_up_s(policy),
+        )
+
+    def _watch(self, facts: Facts, note: str) -> None:
+        """Say how full capacity is, and raise the alarm when a window has begun and nothing serves in it."""
+        if facts.occurrence is None or facts.mode != "live":
+            return
+        if note != planning.SERVES:
+            if facts.occurrence.starts.timestamp() <= facts.now_s:
+                count("CapacityNotServing")
+            return
+        window, day = facts.occurrence.window, facts.occurrence.day.isoformat()
+        offer = offer_for(self._policy(), window.name)
+        if offer is not None:
+            minutes = self._utilisation.minutes(window.name, day, facts.now_s - WATCHED_MINUTES * 60)
+            seen = fullness(minutes, WATCHED_MINUTES, window.units, offer.unit_tokens_per_minute)
+            percent("CapacityUtilisation", seen.mean_share * 100)
+
+    def _window(self, request: Request) -> Window:
+        known = {window.name: window for window in self._policy().windows}
+        if request.window is None or request.window not in known:
+            there_are = ", ".join(known) or "none"
+            raise WorkflowInputInvalid(f"window {request.window}: the policy in force has {there_are}")
+        return known[request.window]
+
+    def _now(self) -> datetime:
+        return jst(self._now_s())
+
+
+def _number(record: Record | None, existing: Purchase | None) -> int:
+    """Which purchase of its window and day this is: one that is gone is never asked for again under its name."""
+    if record is None:
+        return 1
+    return max(1, record.number + (1 if record.gone_s and not existing else 0))

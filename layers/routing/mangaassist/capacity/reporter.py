@@ -1,0 +1,107 @@
+"""The last step: the record, the metric, the notice, and whether the execution ends well."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from mangaassist.capacity import notices
+from mangaassist.capacity.notices import Billed
+from mangaassist.capacity.planning import HELD
+from mangaassist.capacity.rules import offer_for
+from mangaassist.capacity.workflow import Report
+from mangaassist.errors import ControlPlaneError
+from mangaassist.jst import jst
+from mangaassist.observability import count, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mangaassist.capacity.control_plane import ControlPlane, Purchase
+    from mangaassist.capacity.register import Register
+    from mangaassist.capacity.rules import Rules
+    from mangaassist.capacity.workflow import Ended
+    from mangaassist.routing.policy import Policy
+
+
+class Board(Protocol):
+    """Where operators read notices."""
+
+    def post(self, subject: str, message: str) -> None:
+        """Publish; raises ControlPlaneError."""
+        ...
+
+
+class Reporter:
+    """Raises ControlPlaneError and StoreUnavailable; may be called again."""
+
+    def __init__(
+        self,
+        *,
+        control_plane: ControlPlane,
+        register: Register,
+        board: Board,
+        policy: Callable[[], Policy],
+        rules: Rules,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._control_plane = control_plane
+        self._register = register
+        self._board = board
+        self._policy = policy
+        self._rules = rules
+        self._now_s = now_s
+
+    def report(self, ended: Ended) -> Report:
+        """Note what became of an execution; operators are told of each trouble once."""
+        text, in_trouble = notices.summary(ended), notices.is_trouble(ended)
+        self._note_unbought(ended)
+        told = {"action": ended.request.action, "window": ended.request.window, "summary": text}
+        if in_trouble:
+            count("CapacityFailed")
+            logger.error("capacity needs a look", extra=told)
+        else:
+            logger.info("capacity", extra=told)
+        if ended.request.action != "plan" and (notice := notices.notice(ended, self._rules.owner, self._billed())):
+            self._tell(ended, notice)
+        return Report(ok=not in_trouble, summary=text)
+
+    def _note_unbought(self, ended: Ended) -> None:
+        """Put on record what was not bought; a day that is over for its window stays so."""
+        opening = ended.opening
+        if opening is None or ended.request.action == "plan":
+            return
+        record = self._register.record(opening.window, opening.day)
+        if opening.outcome in ("dry_run", "refused"):
+            state, reason = opening.outcome, notices.summary(ended)
+        elif ended.failure and record.state == "creating" and not record.arn:
+            state, reason = "refused", f"{ended.failure.error} {ended.failure.cause}"
+        else:
+            return
+        if record.state in HELD:
+            return
+        fields = {} if record.arn else {k: value for k, value in opening.purchased().items() if k != "number"}
+        self._register.note(opening.window, opening.day, **(fields | {"state": state, "reason": reason[:1024]}))
+
+    def _tell(self, ended: Ended, notice: notices.Notice) -> None:
+        about = ended.opening or next(iter(ended.closing), None)
+        window = about.window if about else ended.request.window or "all"
+        day = about.day if about else jst(self._now_s()).date().isoformat()
+        if self._register.record(window, day).told == notice.gist:
+            return
+        self._board.post(notice.subject, notice.message)
+        self._register.note(window, day, told=notice.gist)
+
+    def _billed(self) -> tuple[Billed, ...] | None:
+        try:
+            owned = self._control_plane.owned(self._rules.owner)
+        except ControlPlaneError:
+            return None
+        return tuple(self._price(purchase) for purchase in owned)
+
+    def _price(self, purchase: Purchase) -> Billed:
+        price = self._register.record(purchase.window, purchase.day).unit_hour_nano_usd
+        offer = offer_for(self._policy(), purchase.window)
+        if not price and offer:
+            price = offer.unit_hour_nano_usd
+        return Billed(purchase.name, purchase.status, purchase.units, purchase.units * price)
