@@ -95,8 +95,8 @@ class Lambda:
 
     def invoke(self, event: dict[str, Any], twin: Twin) -> Invocation:
         """Run the function once; raises CannotInvoke when it does not answer."""
-        connection_id = event["requestContext"]["connectionId"]
-        before = len(twin.frames(connection_id))
+        connection_id = event.get("requestContext", {}).get("connectionId")
+        before = len(twin.frames(connection_id)) if connection_id else 0
         try:
             reply = httpx.post(self._address, content=json.dumps(event), timeout=INVOKE_LIMIT_S)
         except httpx.HTTPError as error:
@@ -105,7 +105,7 @@ class Lambda:
             answer = reply.json()
         except ValueError:
             answer = reply.text  # the emulator's own words, such as those for a timeout
-        return Invocation(answer, self._new_log(), twin.frames(connection_id)[before:])
+        return Invocation(answer, self._new_log(), twin.frames(connection_id)[before:] if connection_id else [])
 
     def _new_log(self) -> str:
         text = self._log.read_text("utf-8", "replace")
@@ -270,8 +270,10 @@ def read_event(path: Path, twin: Twin) -> dict[str, Any]:
         event: dict[str, Any] = json.loads(text)
     except ValueError as error:
         raise CannotInvoke(f"{path} is not JSON: {error}") from error
-    if "connectionId" not in event.get("requestContext", {}):
-        raise CannotInvoke(f"{path} is no event of a WebSocket API: it has no requestContext.connectionId")
+    if "connectionId" not in event.get("requestContext", {}) and "step" not in event:
+        raise CannotInvoke(
+            f"{path} is no event of a WebSocket API (requestContext.connectionId) or of a workflow (step)"
+        )
     return event
 
 
@@ -289,7 +291,7 @@ def _all_of(output: IO[str]) -> str:
 @click.option("--build", type=click.Path(exists=True, file_okay=False, path_type=Path), default=BUILD, help="A build.")
 @click.option("--log/--no-log", default=True, help="Print what the function logs, to stderr.")
 def main(function: str, event: Path, port: int, build: Path, log: bool) -> None:
-    """Run the built FUNCTION (authorizer, connect, message, disconnect) on the sample EVENT.
+    """Run the built FUNCTION (authorizer, connect, message, disconnect, capacity) on the sample EVENT.
 
     Prints what it answered, then the frames that it posted to the connection.
     """

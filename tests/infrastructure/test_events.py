@@ -11,8 +11,10 @@ from aws_lambda_powertools.utilities.parser.models import (
     APIGatewayWebSocketDisconnectEventModel,
     APIGatewayWebSocketMessageEventModel,
 )
+from pydantic import ValidationError
 
 from local import invoke
+from mangaassist.capacity.steps import STEP
 from mangaassist.chat import frames
 from mangaassist.errors import InvalidRequest
 from mangaassist.settings import Settings
@@ -29,6 +31,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "message": APIGatewayWebSocketMessageEventModel,
     "disconnect": APIGatewayWebSocketDisconnectEventModel,
 }
+CAPACITY = [file for file in EVENTS if file.stem.startswith("capacity-")]
+FROM_GATEWAY = [file for file in EVENTS if file not in CAPACITY]
 NOT_SERVED = {
     "malformed": "bad_json",
     "unknown-action": "unknown_action",
@@ -45,10 +49,20 @@ def _function(file: Path) -> str:
 
 
 def test_every_function_has_events() -> None:
-    assert {_function(file) for file in EVENTS} == {"authorizer", *MODELS}
+    assert {_function(file) for file in EVENTS} == {"authorizer", "capacity", *MODELS}
 
 
-@pytest.mark.parametrize("file", EVENTS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", CAPACITY, ids=lambda file: file.stem)
+def test_events_of_the_workflow_are_steps_that_it_takes(file: Path) -> None:
+    event = _read(file)
+    if file.stem == "capacity-wrong-step":
+        with pytest.raises(ValidationError):
+            STEP.validate_python(event)
+    else:
+        assert STEP.validate_python(event).step == event["step"]
+
+
+@pytest.mark.parametrize("file", FROM_GATEWAY, ids=lambda file: file.stem)
 def test_events_are_what_the_gateway_sends(file: Path) -> None:
     event = _read(file)
     if _function(file) == "authorizer":
@@ -59,7 +73,7 @@ def test_events_are_what_the_gateway_sends(file: Path) -> None:
         MODELS[_function(file)].model_validate(event)
 
 
-@pytest.mark.parametrize("file", EVENTS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FROM_GATEWAY, ids=lambda file: file.stem)
 def test_answers_to_events_can_be_read_from_a_mailbox(file: Path) -> None:
     assert _read(file)["requestContext"]["connectionId"].startswith("sample")
 

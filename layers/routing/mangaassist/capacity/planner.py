@@ -231,7 +231,7 @@ class Planner:
 
     def _watch(self, facts: Facts, note: str) -> None:
         """Say how full capacity is, and raise the alarm when a window has begun and nothing serves in it."""
-        if facts.occurrence is None or facts.mode != "live":
+        if facts.occurrence is None or facts.mode != "live" or (facts.record and facts.record.state == "closed"):
             return
         if note != planning.SERVES:
             if facts.occurrence.starts.timestamp() <= facts.now_s:

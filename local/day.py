@@ -1,0 +1,317 @@
+"""`make day`: drive the twin's clock through a JST day under a continuous load, and see what capacity did.
+
+The clock goes in steps from one tick of the schedule to the next, and in real time across the end of each window, where
+turns under way have to finish before their capacity goes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from datetime import time as clock_time
+from typing import TYPE_CHECKING, Any
+
+import click
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from websockets.exceptions import WebSocketException
+
+from local.clock import JST
+from local.invoke import twin_at
+from tools import smoke
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HOST = "127.0.0.1"
+QUESTIONS = (
+    "ワンピースは何巻まで出ていますか?",
+    "『寄生獣』と『亜人』の主題を比べて、それぞれの結末が何を問いかけているか詳しく論じてください。",
+    "How many volumes of Berserk are out?",
+    "おはようございます。送料はいくらですか?",
+    "Compare the themes of Parasyte and Ajin in depth, and explain why their endings differ.",
+)
+TICK = timedelta(minutes=5)  # of the schedule
+PAST_TICK_S = 2  # so that the tick has come for certain
+BEFORE_END_S = 3
+AFTERWARDS = timedelta(minutes=40)  # of the next day, in which the last window drains and a sweep comes
+AT_REST_S = 30.0  # that an execution may take between two waits
+DRAINED_S = 120.0  # that a window may take to be gone, in real time
+PATIENCE_S = 35.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question and its end: `finish` and `target` of its last frame, or the error instead of one."""
+
+    at: datetime
+    finish: str
+    target: str
+    reason: str
+    error: str = ""
+
+
+@dataclass
+class Day:
+    """What a day brought."""
+
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    purchases: list[dict[str, Any]] = field(default_factory=list)
+    failed_executions: list[dict[str, Any]] = field(default_factory=list)
+    cut_by_deletion: int = 0
+
+    @property
+    def unanswered(self) -> list[Asked]:
+        return [it for it in self.asked if it.error]
+
+    def of_window(self, name: str) -> list[dict[str, Any]]:
+        """The purchases that were made for a window."""
+        return [it for it in self.purchases if it["tags"].get("mangaassist:window") == name]
+
+
+class Shoppers:
+    """So many shoppers, each asking one question after the other over the real WebSocket until told to stop."""
+
+    def __init__(self, port: int, count: int, now: Callable[[], datetime]) -> None:
+        self.asked: list[Asked] = []
+        self._port = port
+        self._now = now
+        self._stop = threading.Event()
+        self._numbers = itertools.count()
+        self._threads = [threading.Thread(target=self._ask_on, daemon=True) for _ in range(count)]
+
+    def __enter__(self) -> Shoppers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+
+    def _ask_on(self) -> None:
+        while not self._stop.is_set():
+            self.asked.append(self._ask(next(self._numbers)))
+
+    def _ask(self, number: int) -> Asked:
+        at = self._now()
+        try:
+            url = f"ws://{HOST}:{self._port}/live"
+            token = _get(self._port, "token", user=f"day-{number}")["token"]
+            turn = smoke.ask(url, token, QUESTIONS[number % len(QUESTIONS)], PATIENCE_S)
+        except (httpx.HTTPError, OSError, WebSocketException, ValueError) as error:
+            return Asked(at, "", "", "", error=type(error).__name__)
+        if turn.end is None:
+            return Asked(at, "", "", "", error=str((turn.error or {}).get("code")))
+        return Asked(at, turn.end["finish"], turn.end["target"], turn.end["reason"])
+
+
+class Driver:
+    """Moves the clock of a running twin."""
+
+    def __init__(self, port: int, day: date, step: timedelta = TICK, shoppers: int = 3) -> None:
+        self._port = port
+        self._day = day
+        self._step = step
+        self._shoppers = shoppers
+        self.now = datetime.combine(day, clock_time(), JST)
+
+    def drive(self, tell: Callable[[datetime, dict[str, Any]], None]) -> Day:
+        """From midnight to some time after the next; `tell` hears of each step."""
+        self._move(self.now)
+        windows = _get(self._port, "state")["windows"]
+        ends = sorted(self._instant(window["end"]) for window in windows)
+        until = datetime.combine(self._day, clock_time(), JST) + timedelta(days=1) + AFTERWARDS
+        with Shoppers(self._port, self._shoppers, lambda: self.now) as shoppers:
+            while self.now < until:
+                aim = self._next_stop()
+                end = next((it for it in ends if self.now < it <= aim), None)
+                state = self._across(end) if end else self._to(aim)
+                tell(self.now, state)
+        return self._result(windows, shoppers.asked)
+
+    def _next_stop(self) -> datetime:
+        """The next multiple of the step, a moment later."""
+        midnight = datetime.combine(self.now.date(), clock_time(), JST)
+        steps = (self.now - midnight) // self._step + 1
+        return midnight + steps * self._step + timedelta(seconds=PAST_TICK_S)
+
+    def _to(self, aim: datetime) -> dict[str, Any]:
+        self._move(aim)
+        return self._at_rest()
+
+    def _across(self, end: datetime) -> dict[str, Any]:
+        """Over a window's end in real time, until its capacity is gone."""
+        self._move(end - timedelta(seconds=BEFORE_END_S))
+        give_up_at = time.monotonic() + DRAINED_S
+        while time.monotonic() < give_up_at:
+            state = _get(self._port, "state")
+            self.now = datetime.fromisoformat(state["clock"]["now"])
+            left = [it for it in state["provisioned"] if not it["deleted_at"] and _ends(it, state["windows"]) <= end]
+            if self.now > end + timedelta(seconds=BEFORE_END_S) and not left:
+                break
+            time.sleep(0.2)
+        return self._at_rest()
+
+    def _at_rest(self) -> dict[str, Any]:
+        """Wait until every execution is over or waits for the clock."""
+        give_up_at = time.monotonic() + AT_REST_S
+        time.sleep(0.3)  # the schedule looks at the clock a few times a second
+        while True:
+            state = _get(self._port, "state")
+            busy = [
+                it
+                for it in state["executions"]
+                if it["status"] == "RUNNING" and it["state"] not in ("Creating", "Drain")
+            ]
+            if not busy or time.monotonic() > give_up_at:
+                return state
+            time.sleep(0.05)
+
+    def _move(self, to: datetime) -> None:
+        body = {"now": to.isoformat()}
+        httpx.put(f"http://{HOST}:{self._port}/twin/clock", json=body, timeout=10).raise_for_status()
+        self.now = to
+
+    def _instant(self, clock: str) -> datetime:
+        hours, minutes = map(int, clock.split(":"))
+        return datetime.combine(self._day, clock_time(), JST) + timedelta(hours=hours, minutes=minutes)
+
+    def _result(self, windows: list[dict[str, Any]], asked: list[Asked]) -> Day:
+        state = _get(self._port, "state")
+        return Day(
+            windows=windows,
+            asked=asked,
+            purchases=state["provisioned"],
+            failed_executions=[it for it in state["executions"] if it["status"] not in ("RUNNING", "SUCCEEDED")],
+            cut_by_deletion=state["emulator"]["cut_by_deletion"],
+        )
+
+
+def complaints(day: Day, lead: timedelta, drain: timedelta) -> Iterator[str]:
+    """Everything that did not go as promised; nothing when all did."""
+    for window in day.windows:
+        purchases = day.of_window(window["name"])
+        if len(purchases) != 1:
+            yield f"{window['name']}: {len(purchases)} purchases instead of one"
+        for purchase in purchases:
+            yield from _out_of_bounds(purchase, window, lead, drain)
+    for asked in day.unanswered:
+        yield f"a turn at {asked.at:%H:%M:%S} ended in {asked.error}"
+    if day.cut_by_deletion:
+        yield f"{day.cut_by_deletion} answers were cut because their capacity was deleted"
+    for execution in day.failed_executions:
+        yield f"execution {execution['name']} ({execution['input']}) {execution['status']}: {execution['cause']}"
+
+
+def _out_of_bounds(
+    purchase: dict[str, Any], window: dict[str, Any], lead: timedelta, drain: timedelta
+) -> Iterator[str]:
+    day = date.fromisoformat(purchase["tags"]["mangaassist:day"])
+    starts, ends = (_on(day, window[name]) for name in ("start", "end"))
+    created, deleted = (
+        purchase[name] and datetime.fromisoformat(purchase[name]) for name in ("created_at", "deleted_at")
+    )
+    if created < starts - lead:
+        yield f"{purchase['name']} was bought at {created:%H:%M:%S}, before its lead"
+    if deleted is None:
+        yield f"{purchase['name']} is still there"
+    elif not ends <= deleted <= ends + drain:
+        yield f"{purchase['name']} went at {deleted:%H:%M:%S}, and its window ended at {ends:%H:%M}"
+
+
+def _ends(purchase: dict[str, Any], windows: list[dict[str, Any]]) -> datetime:
+    tags = purchase["tags"]
+    window = next(it for it in windows if it["name"] == tags["mangaassist:window"])
+    return _on(date.fromisoformat(tags["mangaassist:day"]), window["end"])
+
+
+def _on(day: date, clock: str) -> datetime:
+    hours, minutes = map(int, clock.split(":"))
+    return datetime.combine(day, clock_time(), JST) + timedelta(hours=hours, minutes=minutes)
+
+
+def _get(port: int, path: str, **query: str) -> dict[str, Any]:
+    answer = httpx.get(f"http://{HOST}:{port}/twin/{path}", params=query, timeout=20).raise_for_status()
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def _shares(day: Day) -> Table:
+    table = Table("from", "to", "turns", "answered by", title="Turns of the day")
+    edges = sorted({0, 24 * 60, *(_minute(window[name]) for window in day.windows for name in ("start", "end"))})
+    for begin, end in itertools.pairwise(edges):
+        within = [it for it in day.asked if not it.error and begin <= it.at.hour * 60 + it.at.minute < end]
+        targets = Counter(it.target for it in within)
+        who = ", ".join(f"{target} {count}" for target, count in targets.most_common())
+        table.add_row(f"{begin // 60:02d}:00", f"{end // 60:02d}:00", str(len(within)), who)
+    return table
+
+
+def _minute(clock: str) -> int:
+    hours, minutes = map(int, clock.split(":"))
+    return hours * 60 + minutes
+
+
+def _alive(state: dict[str, Any]) -> str:
+    alive = [
+        f"{it['tags'].get('mangaassist:window', '?')} {it['status']}"
+        for it in state["provisioned"]
+        if not it["deleted_at"]
+    ]
+    return ", ".join(alive) or "on demand"
+
+
+@click.command(help=__doc__)
+@click.option("--port", default=8080, show_default=True, help="The twin's; one is started when none answers there.")
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="The JST day to drive through; tomorrow as a rule.")
+@click.option("--shoppers", default=3, show_default=True, type=click.IntRange(1, 32), help="Who ask without a pause.")
+@click.option("--step", default=5, show_default=True, type=click.IntRange(5, 60), help="Minutes of one step.")
+def main(port: int, day: datetime | None, shoppers: int, step: int) -> None:
+    """Drive, then tell; the exit code is 1 when something did not go as promised."""
+    console = Console(stderr=True)
+    chosen = day.date() if day else datetime.now(JST).date() + timedelta(days=1)
+    with twin_at(port) as twin:
+        driver = Driver(twin.port, chosen, timedelta(minutes=step), shoppers)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[seen]}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("00:00", total=24 * 60, seen="")
+
+            def tell(now: datetime, state: dict[str, Any]) -> None:
+                minutes = (now - datetime.combine(chosen, clock_time(), JST)).total_seconds() / 60
+                progress.update(task, completed=minutes, description=f"{now:%H:%M}", seen=_alive(state))
+
+            result = driver.drive(tell)
+        httpx.delete(f"http://{HOST}:{twin.port}/twin/clock", timeout=10)
+    Console().print(_shares(result))
+    click.echo(json.dumps([_line(it) for it in result.purchases], ensure_ascii=False, indent=1))
+    wrong = list(complaints(result, timedelta(minutes=30), timedelta(minutes=2)))
+    for complaint in wrong:
+        click.echo(f"not as promised: {complaint}", err=True)
+    click.echo(f"{len(result.asked)} turns, {len(result.unanswered)} without an answer; {len(wrong)} complaints")
+    sys.exit(1 if wrong else 0)
+
+
+def _line(purchase: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: purchase[name] for name in ("name", "units", "created_at", "in_service_at", "deleted_at", "unit_hours")
+    }
+
+
+if __name__ == "__main__":
+    main()
