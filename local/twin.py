@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import uvicorn
 
-from local import log, profiles, surroundings, template
-from local.aws import INSIDER, Aws
+from local import foundation_models, log, profiles, surroundings, template
+from local.aws import INSIDER, RUNTIME, Aws
 from local.bedrock import Bedrock
 from local.clock import Clock
+from local.control_plane import ControlPlane
 from local.controls import Controls
 from local.faults import Faults
 from local.functions import Functions
@@ -29,6 +30,8 @@ from local.intrinsics import REGION
 from local.issuer import AUDIENCE, Issuer
 from local.pages import Front
 from local.parameters import ParameterStore
+from local.provisioned import ProvisionedThroughput
+from local.service_quotas import ServiceQuotas
 from local.surroundings import Endpoints
 from local.wire import ClosableProtocol
 from local.world import World
@@ -86,7 +89,9 @@ class Twin:
         faults = Faults(dice)
         self._endpoints = endpoints
         self._world = World(self._insider("dynamodb"), variables)
-        bedrock = Bedrock(profiles.load(), faults, self._world, dice, options.pace)
+        known, models = profiles.load(), foundation_models.load()
+        provisioned = ProvisionedThroughput(models, self._clock, known.creating_s)
+        bedrock = Bedrock(known, faults, self._world, provisioned, dice, options.pace)
         self._functions = Functions(self._application, self._say)
         self._gateway = Gateway(api, self._functions, f"{HOST}:{options.port}", options.limits)
         controls = Controls(
@@ -95,11 +100,14 @@ class Twin:
             world=self._world,
             gateway=self._gateway,
             bedrock=bedrock,
+            provisioned=provisioned,
             issuer=issuer,
         )
         front = Front(options.port, f"/{api.stage}", self._gateway, controls.routes())
         services: dict[str, Service] = {
-            "bedrock": bedrock,
+            RUNTIME: bedrock,
+            "bedrock": ControlPlane(provisioned),
+            "servicequotas": ServiceQuotas(models),
             "execute-api": self._gateway.manage,
             "ssm": ParameterStore(_parameters(self._application, variables, front.origins)),
         }
@@ -199,6 +207,7 @@ def _variables(application: Application, issuer: Issuer, connections_endpoint: s
         variables |= function.environment
     return variables | {
         "STAGE": "twin",
+        "CAPACITY_MODE": "live",  # what an emulator sells costs nothing
         "CONNECTIONS_ENDPOINT": connections_endpoint,
         "TOKEN_ISSUER": issuer.url,
         "TOKEN_AUDIENCE": AUDIENCE,
