@@ -14,6 +14,7 @@ from local.faults import CONTROL_PLANE
 from local.wire import JSON, JSON_1_0, XML, Exchange, ServiceError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Awaitable, Callable
 
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication
@@ -42,11 +43,13 @@ GARBAGE = b"<html>this is not what an AWS service answers</html>"
 class Aws:
     """The dispatcher; `services` are our own emulators by signing name, everything else is moto's."""
 
-    def __init__(self, services: dict[str, Service], faults: Faults, issuer: Service) -> None:
+    def __init__(
+        self, services: dict[str, Service], faults: Faults, issuer: Service, prepared: threading.Event
+    ) -> None:
         self._services = services
         self._faults = faults
         self._issuer = issuer
-        self._moto = Moto()
+        self._moto = Moto(prepared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -79,6 +82,8 @@ def _operation(name: str, exchange: Exchange, body: bytes) -> str | None:
     """What is asked for, as far as each protocol tells it."""
     if name == "bedrock":
         return next(iter(control_plane.operation_of(exchange.method, exchange.path) or ()), None)
+    if name == "lambda":
+        return "Invoke"
     if name == "sns":
         return dict(parse_qsl(body.decode("utf-8", "replace"))).get("Action")
     return exchange.headers.get("x-amz-target", "").rpartition(".")[2] or None
@@ -144,15 +149,21 @@ def _refusal(name: str, kind: str) -> ServiceError:
 
 
 # moto knows many more, and some of them start containers: containers can reach this port (--containers).
+PREPARED_S = 30  # how long a request waits for what it may need; by far enough for a slow machine
 MOTOS_SERVICES = frozenset({"dynamodb", "sns", "sqs", "states", "sts"})
 
 
 class Moto:
-    """moto, asked directly and one request at a time, so that its conditional writes are atomic."""
+    """moto, asked directly and one request at a time, so that its conditional writes are atomic.
 
-    def __init__(self) -> None:
+    What the template has of workflows, topics and queues must be `prepared` first; tables wait for none of that.
+    """
+
+    def __init__(self, prepared: threading.Event) -> None:
+        self._prepared = prepared
         self._dispatcher: DomainDispatcherApplication | None = None
-        self._one_at_a_time = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moto")
+        self._dynamodb = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dynamodb")
+        self._others = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moto")
 
     async def __call__(self, service: str, exchange: Exchange, body: bytes) -> None:
         if service not in MOTOS_SERVICES:
@@ -160,9 +171,9 @@ class Moto:
             return
         loop = asyncio.get_running_loop()
         environ = _environ(exchange, body)
-        ask = _ask_dynamodb if service == "dynamodb" else self._ask
+        thread, ask = (self._dynamodb, _ask_dynamodb) if service == "dynamodb" else (self._others, self._ask)
         try:
-            status, given, answer = await loop.run_in_executor(self._one_at_a_time, ask, environ)
+            status, given, answer = await loop.run_in_executor(thread, ask, environ)
         except ServiceError as error:
             await exchange.refuse(error)
             return
@@ -175,6 +186,7 @@ class Moto:
     def _ask(self, environ: dict[str, Any]) -> Answer:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+        self._prepared.wait(PREPARED_S)
         if self._dispatcher is None:
             self._dispatcher = DomainDispatcherApplication(create_backend_app)
         host = self._dispatcher.infer_service_region_host(environ, environ["PATH_INFO"])

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from local.gateway import Gateway
     from local.issuer import Issuer
     from local.provisioned import ProvisionedThroughput
+    from local.schedules import Schedules
+    from local.workflow import Workflow
     from local.world import World
 
 USER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9@._-]{0,63}$")
@@ -47,6 +49,8 @@ class Controls:
         gateway: Gateway,
         bedrock: Bedrock,
         provisioned: ProvisionedThroughput,
+        workflow: Workflow,
+        schedules: Schedules,
         issuer: Issuer,
     ) -> None:
         self._clock = clock
@@ -55,6 +59,8 @@ class Controls:
         self._gateway = gateway
         self._bedrock = bedrock
         self._provisioned = provisioned
+        self._workflow = workflow
+        self._schedules = schedules
         self._issuer = issuer
 
     def routes(self) -> list[Route]:
@@ -131,6 +137,9 @@ class Controls:
             "connections": self._gateway.connections(),
             "emulator": self._bedrock.state(),
             "provisioned": self._provisioned.state(),
+            "schedules": self._schedules.state(),
+            "executions": self._workflow.executions(),
+            "notices": self._workflow.notices(),
             "faults": self._faults.listed(),
         }
 

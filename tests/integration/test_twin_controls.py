@@ -78,6 +78,9 @@ def test_faults_are_merged_listed_and_cleared(twin: Running) -> None:
         ({"dynamodb": {"fault": "hang", "often": True}}, "dynamodb.often"),
         ({"dynamodb": {"fault": "hang", "after_tokens": 3}}, "after_tokens belongs to"),
         ({"dynamodb": {"fault": "hang", "token_ms": 3}}, "belong to slow"),
+        ({"dynamodb": {"fault": "quota"}}, "quota belongs to control-plane"),
+        ({"control-plane": {"fault": "quota", "operation": "GetFoundationModel"}}, "quota belongs to Create"),
+        ({"ondemand-haiku": {"fault": "cut", "operation": "ConverseStream"}}, "operation belongs to"),
         ([], "should be an object"),
     ],
 )
