@@ -133,7 +133,7 @@ DENIED = {
     "lambda": (403, "AccessDeniedException"),
     "sns": (403, "AuthorizationError"),
 }
-BROKEN = {"bedrock": "InternalServerException", "lambda": "ServiceException"}
+UNAVAILABLE = {"bedrock": (500, "InternalServerException"), "lambda": (503, "ServiceException")}
 
 
 def _refusal(name: str, kind: str) -> ServiceError:
@@ -143,13 +143,12 @@ def _refusal(name: str, kind: str) -> ServiceError:
     if kind == "denied":
         status, code = DENIED.get(name, (400, "AccessDeniedException"))
         return ServiceError(status, code, "The caller is not authorized.")
-    if kind == "unavailable":
-        return ServiceError(503, "ServiceUnavailable" + "Exception" * (name == "bedrock"), "Try again.")
-    return ServiceError(500, BROKEN.get(name, "InternalServerError"), "Try again.")
+    unavailable = (503, "ServiceUnavailable") if kind == "unavailable" else (500, "InternalServerError")
+    return ServiceError(*UNAVAILABLE.get(name, unavailable), "Try again.")
 
 
-# moto knows many more, and some of them start containers: containers can reach this port (--containers).
 PREPARED_S = 30  # how long a request waits for what it may need; by far enough for a slow machine
+# moto knows many more, and some of them start containers: containers can reach this port (--containers).
 MOTOS_SERVICES = frozenset({"dynamodb", "sns", "sqs", "states", "sts"})
 
 

@@ -119,12 +119,12 @@ class Bedrock:
 
     async def _converse(self, model_id: str, body: bytes, exchange: Exchange, *, streamed: bool) -> None:
         snapshot = await self._world.snapshot(model_id)
-        capacity = self._provisioned.serving(exchange.region, model_id) if PROVISIONED.match(model_id) else None
-        if capacity is None and model_id not in snapshot.model_ids:
+        if not PROVISIONED.match(model_id) and model_id not in snapshot.model_ids:
             raise RETIRED
         charge = self._charges.setdefault(model_id, Charge())
         charge.calls += 1
         try:
+            capacity = self._provisioned.serving(exchange.region, model_id) if PROVISIONED.match(model_id) else None
             call = self._admit(model_id, snapshot, capacity)
             request = converse.read(body, call.profile)
             quota = self._claim(call, request, capacity)
@@ -138,7 +138,7 @@ class Bedrock:
             usage = {} if silent else self._charge_prompt(call, request, charge)
             output = speech.prepare(call, request, usage)
             outcome = await (speech.stream if streamed else speech.whole)(call, output, exchange)
-            if outcome == speech.CLOSED_BY_CLIENT and call not in self._active:
+            if call not in self._active:
                 outcome = speech.CUT_BY_DELETION
             setattr(charge, outcome, getattr(charge, outcome) + 1)
         finally:

@@ -50,6 +50,7 @@ class Provisioned:
 
     region: str
     arn: str
+    order: int  # among all that was ever bought
     purchase: Purchase
     created_at: datetime
     created_s: float
@@ -59,7 +60,6 @@ class Provisioned:
     modified_at: datetime
     deleted_at: datetime | None = None
     deleted_s: float | None = None
-    order: int = 0
 
     def status(self, passed_s: float) -> str:
         """Where it is on its way to serve."""
@@ -88,7 +88,10 @@ class Provisioned:
 
 @dataclass
 class ProvisionedThroughput:
-    """Everything that was ever bought; one event loop changes it."""
+    """Everything that was ever bought; one event loop changes it.
+
+    A clock that is moved back takes nothing out of service, and no bill back: what counts is how much time has passed.
+    """
 
     models: FoundationModels
     clock: Clock
@@ -116,6 +119,7 @@ class ProvisionedThroughput:
         one = Provisioned(
             region=region,
             arn=f"arn:aws:bedrock:{region}:{ACCOUNT}:provisioned-model/{suffix}",
+            order=len(self._bought) + 1,
             purchase=purchase,
             created_at=now,
             created_s=self.clock.passed_s(),
@@ -123,7 +127,6 @@ class ProvisionedThroughput:
             name=purchase.name,
             tags=dict(purchase.tags),
             modified_at=now,
-            order=len(self._bought) + 1,
         )
         self._bought.append(one)
         return one

@@ -96,11 +96,16 @@ def _install(clock: Clock, aws_port: int) -> None:
     """Replace what moto's interpreter does by the machine's time or not at all.
 
     Wait states and the pauses before retries follow the clock, an instant to wait for is UTC's wherever the machine
-    stands, and an execution without a name gets one. Its tasks call the twin's own AWS.
+    stands, an execution without a name gets one, and a function that cannot be reached fails under the names that
+    Step Functions has for that. Its tasks call the twin's own AWS.
     """
     from moto.core.config import default_user_config
     from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEventException
     from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_lambda import (
+        StateTaskServiceLambda,
+    )
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
     from moto.stepfunctions.parser.asl.component.state.wait.wait_function.timestamp import Timestamp
     from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend
@@ -125,6 +130,32 @@ def _install(clock: Clock, aws_port: int) -> None:
     Timestamp._get_wait_seconds = until  # type: ignore[method-assign, assignment]
     retrier_decl.time = SimpleNamespace(sleep=clock.sleep)  # type: ignore[attr-defined, assignment]
     StepFunctionsParserBackend.start_execution = start  # type: ignore[method-assign, assignment]
+    for task in (StateTaskLambda, StateTaskServiceLambda):
+        _name_errors(task)
+
+
+def _name_errors(task: Any) -> None:
+    """Name the errors of a call to Lambda itself: moto has one name for all, or none."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from moto.stepfunctions.parser.api import HistoryEventType
+    from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
+    from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
+    from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+
+    from_error = task._from_error
+
+    def named(self: Any, env: Any, ex: Exception) -> Any:
+        if isinstance(ex, ClientError):
+            name = f"Lambda.{ex.response['Error']['Code']}"
+        elif isinstance(ex, BotoCoreError):
+            name = "Lambda.SdkClientException"
+        else:
+            return from_error(self, env, ex)
+        details: Any = {"lambdaFunctionFailedEventDetails": {"error": name, "cause": str(ex)}}
+        kind, told = HistoryEventType.LambdaFunctionFailed, EventDetails(**details)
+        return FailureEvent(env=env, error_name=CustomErrorName(name), event_type=kind, event_details=told)
+
+    task._from_error = named
 
 
 def _remember(topic: Any, published: Callable[[Any, str, str | None], None]) -> None:

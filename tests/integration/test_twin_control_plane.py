@@ -82,7 +82,7 @@ def test_what_is_bought_is_made_for_a_while_and_then_serves(twin: Running, bedro
     assert get(bedrock, arn)["status"] == "InService"
     assert events(runtime, arn)[-1]["metadata"]["usage"]["outputTokens"] > 0
     charged = twin.get("state")["emulator"]["charges"][arn]
-    assert charged["completed"] == 1
+    assert (charged["completed"], charged["throttled"]) == (1, 1)
     assert row(twin, arn)["tags"] == {"app": "manga"}
 
 
@@ -268,7 +268,7 @@ def test_models_are_listed_with_how_they_can_be_bought(twin: Running, bedrock: A
     ("fault", "refusal"),
     [
         ("throttle", (429, "ThrottlingException")),
-        ("unavailable", (503, "ServiceUnavailableException")),
+        ("unavailable", (500, "InternalServerException")),
         ("denied", (403, "AccessDeniedException")),
         ("quota", (400, "ServiceQuotaExceededException")),
     ],

@@ -140,13 +140,27 @@ def test_a_machine_answers_what_its_function_said(twin: Running, states: Any) ->
     assert json.loads(states.describe_execution(executionArn=execution)["output"]) == {"said": "はい"}
 
 
-def test_an_error_is_caught_by_its_class_and_told_to_people(twin: Running, states: Any) -> None:
-    told = ended(twin, start(states, do="break", wait_s=0))
+@pytest.mark.parametrize("way", [{}, {"direct": True}])
+def test_an_error_is_caught_by_its_class_and_told_to_people(twin: Running, states: Any, way: dict[str, bool]) -> None:
+    told = ended(twin, start(states, do="break", wait_s=0, **way))
     assert (told["status"], told["error"], told["cause"]) == ("FAILED", "Broken", "as it was told")
     notice = twin.get("state")["notices"][0]
     assert notice["subject"] == "It broke"
     assert json.loads(notice["message"])["errorMessage"] == "壊れました"
     assert datetime.fromisoformat(notice["at"]).utcoffset() == timedelta(hours=9)
+
+
+@pytest.mark.parametrize("way", [{}, {"direct": True}])
+@pytest.mark.parametrize(
+    ("fault", "error"), [("throttle", "Lambda.TooManyRequestsException"), ("cut", "Lambda.SdkClientException")]
+)
+def test_a_function_out_of_reach_fails_under_step_functions_own_names(
+    twin: Running, states: Any, way: dict[str, bool], fault: str, error: str
+) -> None:
+    twin.put("faults", {"lambda": {"fault": fault, "count": 1}})
+    execution = start(states, do="answer", **way)
+    assert ended(twin, execution)["status"] == "SUCCEEDED"
+    assert json.loads(states.describe_execution(executionArn=execution)["output"])["Error"] == error
 
 
 def test_a_retry_waits_by_the_moved_clock(twin: Running, states: Any) -> None:
