@@ -140,7 +140,6 @@ def _name_errors(task: Any) -> None:
     from moto.stepfunctions.parser.api import HistoryEventType
     from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
     from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
-    from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 
     from_error = task._from_error
 
@@ -152,8 +151,8 @@ def _name_errors(task: Any) -> None:
         else:
             return from_error(self, env, ex)
         details: Any = {"lambdaFunctionFailedEventDetails": {"error": name, "cause": str(ex)}}
-        kind, told = HistoryEventType.LambdaFunctionFailed, EventDetails(**details)
-        return FailureEvent(env=env, error_name=CustomErrorName(name), event_type=kind, event_details=told)
+        kind = HistoryEventType.LambdaFunctionFailed
+        return FailureEvent(env=env, error_name=CustomErrorName(name), event_type=kind, event_details=details)
 
     task._from_error = named
 
