@@ -68,7 +68,7 @@ class Cron:
     def _first(self, now: datetime, *, reverse: bool) -> datetime | None:
         here = now.astimezone(self.zone)
         if reverse:  # it looks strictly before its start, and now itself counts as due
-            here += timedelta(seconds=1)
+            here += timedelta(microseconds=1)
         for moment in CronSim(self.expression, here, reverse):
             if abs(moment.year - here.year) > YEARS_AHEAD:
                 return None

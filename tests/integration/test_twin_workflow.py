@@ -226,6 +226,7 @@ def test_a_schedule_fires_at_its_time_once_however_much_was_missed(twin: Running
     before = len(scheduled(twin, "MachineEvening"))
     twin.put("clock", {"now": "2026-11-23T17:49:59.500000+09:00"})
     until(lambda: len(scheduled(twin, "MachineEvening")) == before + 1)
+    assert twin.get("clock")["now"] >= "2026-11-23T17:50:00"
     fired = scheduled(twin, "MachineEvening")[0]
     assert fired["input"]["say"] == "2026-11-23T08:50:00Z"
     twin.put("clock", {"now": "2026-11-28T12:00:00+09:00"})  # a Saturday: four evenings later

@@ -43,6 +43,14 @@ def test_expressions_mean_what_they_mean_on_aws(expression: str, zone: str, last
     assert due.astimezone(JST).isoformat()[:16] == next_
 
 
+@pytest.mark.parametrize("microseconds", [-500_000, -1, 0, 1, 500_000, 999_999])
+def test_a_time_is_due_from_its_second_on_and_not_before(microseconds: int) -> None:
+    timing, now = read("cron(0 9 * * ? *)", "Asia/Tokyo", MONDAY), MONDAY + timedelta(microseconds=microseconds)
+    yesterday = MONDAY - timedelta(days=1)
+    assert timing.last(now) == (MONDAY if microseconds >= 0 else yesterday)
+    assert timing.next(now) == (MONDAY + timedelta(days=1) if microseconds >= 0 else MONDAY)
+
+
 @pytest.mark.parametrize(
     "expression",
     ["cron(50 17 * * *)", "cron(61 * * * ? *)", "rate(soon)", "at(2026-11-23T09:00:00)", "cron(0 0 * * ? x)"],
