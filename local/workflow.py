@@ -35,6 +35,7 @@ class Workflow:
         self._clock = clock
         self._aws_port = aws_port
         self._report = report
+        self._executions: deque[Any] = deque(maxlen=MOST_TOLD)
         self._notices: deque[dict[str, Any]] = deque(maxlen=MOST_TOLD)
         self.prepared = threading.Event()
 
@@ -49,12 +50,8 @@ class Workflow:
             self.prepared.set()
 
     def executions(self) -> list[dict[str, Any]]:
-        """The last executions, newest first."""
-        if not (self._application.machines and self.prepared.is_set()):
-            return []
-        found = [(run, machine.name) for machine in _states().state_machines for run in list(machine.executions)]
-        found.sort(key=lambda one: one[0].start_date, reverse=True)
-        return [_told(run, machine) for run, machine in found[:MOST_TOLD]]
+        """The last executions, newest first, whatever the clock said when they began."""
+        return [_told(run) for run in list(self._executions)]
 
     def notices(self) -> list[dict[str, Any]]:
         """The last messages published to the template's topics, newest first."""
@@ -70,20 +67,24 @@ class Workflow:
         for name in self._application.queues:
             sqs_backends[ACCOUNT][REGION].create_queue(name, {})
 
+    def _started(self, run: Any) -> None:
+        if run not in self._executions:  # the same name and input again are the same execution
+            self._executions.appendleft(run)
+
     def _published(self, topic: Any, message: str, subject: str | None) -> None:
         if topic.name in self._application.topics:
             notice = {"at": _when(self._clock.now()), "subject": subject, "message": message}
             self._notices.appendleft(notice)
 
     def _make_machines(self) -> None:
-        _install(self._clock, self._aws_port)
-        from moto.core.exceptions import ServiceException
+        _install(self._clock, self._aws_port, self._started)
+        from moto.core.exceptions import AWSError
 
         for machine in self._application.machines:
             try:
                 _states().create_state_machine(machine.name, machine.definition, ROLE, sm_type=machine.type)
-            except ServiceException as error:
-                self._report(f"the state machine {machine.name} cannot be made: {error}")
+            except AWSError as error:
+                self._report(f"the state machine {machine.name} cannot be made: {error.message}")
 
 
 def _states() -> Any:
@@ -92,12 +93,12 @@ def _states() -> Any:
     return stepfunctions_parser_backends[ACCOUNT][REGION]
 
 
-def _install(clock: Clock, aws_port: int) -> None:
+def _install(clock: Clock, aws_port: int, started: Callable[[Any], None]) -> None:
     """Replace what moto's interpreter does by the machine's time or not at all.
 
     Wait states and the pauses before retries follow the clock, an instant to wait for is UTC's wherever the machine
-    stands, an execution without a name gets one, and a function that cannot be reached fails under the names that
-    Step Functions has for that. Its tasks call the twin's own AWS.
+    stands, every execution has a name and is told of, and a function that cannot be reached fails under the names
+    that Step Functions has for that. Its tasks call the twin's own AWS.
     """
     from moto.core.config import default_user_config
     from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEventException
@@ -121,7 +122,9 @@ def _install(clock: Clock, aws_port: int) -> None:
         return (datetime.fromisoformat(text) - clock.now()).total_seconds()
 
     def start(backend: Any, state_machine_arn: str, name: str | None = None, *more: Any) -> Any:
-        return start_named(backend, state_machine_arn, name or str(uuid.uuid4()), *more)
+        run = start_named(backend, state_machine_arn, name or str(uuid.uuid4()), *more)
+        started(run)
+        return run
 
     os.environ["MOTO_PORT"] = str(aws_port)
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
@@ -169,11 +172,11 @@ def _remember(topic: Any, published: Callable[[Any, str, str | None], None]) -> 
     topic.publish = publish_and_tell
 
 
-def _told(run: Any, machine: str) -> dict[str, Any]:
+def _told(run: Any) -> dict[str, Any]:
     env = run.exec_worker.env if run.exec_worker else None
     return {
         "name": run.name,
-        "machine": machine,
+        "machine": run.state_machine.name,
         "status": run.exec_status.value if run.exec_status else "RUNNING",
         "input": run.input_data,
         "state": env.next_state_name if env else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import uuid
 from datetime import datetime, timedelta
@@ -18,7 +19,9 @@ from tests.integration.twin_calls import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+WORKFLOW = ROOT / "tests" / "data" / "workflow"
 MACHINE = "arn:aws:states:ap-northeast-1:123456789012:stateMachine:Machine"
 WORK = "arn:aws:lambda:ap-northeast-1:123456789012:function:Work"
 TOPIC = "arn:aws:sns:ap-northeast-1:123456789012:Topic"
@@ -27,7 +30,7 @@ MONDAY = "2026-11-23T09:00:00+09:00"
 
 @pytest.fixture(scope="module")
 def twin() -> Iterator[Running]:
-    with running("--template", str(ROOT / "tests" / "data" / "workflow" / "template.yaml")) as twin:
+    with running("--template", str(WORKFLOW / "template.yaml")) as twin:
         yield twin
 
 
@@ -265,3 +268,13 @@ def test_a_machine_that_nobody_made_cannot_be_started(states: Any) -> None:
     with pytest.raises(ClientError) as refusal:
         states.start_execution(stateMachineArn=f"{MACHINE}Other", input="{}")
     assert refusal.value.response["Error"]["Code"] == "StateMachineDoesNotExist"
+
+
+def test_a_machine_that_cannot_be_made_is_told_and_stops_nothing_else(tmp_path: Path) -> None:
+    shutil.copytree(WORKFLOW, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "machine.asl.json").write_text('{"StartAt": "Nowhere", "States": {"Odd": {"Type": "Odd"}}}')
+    with running("--template", str(tmp_path / "template.yaml")) as twin:
+        assert twin.process.stdout is not None
+        assert "the state machine Machine cannot be made" in twin.process.stdout.readline()
+        assert invoke(twin, {"do": "answer"})["StatusCode"] == 200
+        assert twin.get("state")["executions"] == []
