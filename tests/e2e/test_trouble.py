@@ -167,6 +167,9 @@ def test_hung_provisioned_capacity_spills_over_in_time(patient: Running) -> None
     capacity = {
         "pk": {"S": "NOW"},
         "sk": {"S": "CAPACITY#provisioned-sonnet"},
+        "target": {"S": "provisioned-sonnet"},
+        "window": {"S": "provisioned-sonnet"},
+        "day": {"S": PEAK[:10]},
         "arn": {"S": bought},
         "units": {"N": "2"},
         "until_s": {"N": str(time.time() + 366 * 86_400)},
