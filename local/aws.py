@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import io
-import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
-from local.wire import JSON, JSON_1_0, Exchange, ServiceError
+from local import control_plane, provisioned
+from local.faults import CONTROL_PLANE
+from local.wire import JSON, JSON_1_0, XML, Exchange, ServiceError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Awaitable, Callable
 
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication
@@ -22,9 +25,16 @@ if TYPE_CHECKING:
     type Service = Callable[[Exchange], Awaitable[None]]
     type Answer = tuple[int, dict[str, str], bytes]
 
-CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/[^/]+/(?P<service>[^/]+)/aws4_request")
 INSIDER = "TWIN0INSIDER"  # the access key of the twin's own look at the tables, which no fault may meet
-FAULT_KEYS = {"dynamodb": "dynamodb", "ssm": "ssm", "execute-api": "gateway"}
+RUNTIME = "bedrock-runtime"  # signs as `bedrock` too: only the path tells it from the control plane
+FAULT_KEYS = {
+    "bedrock": CONTROL_PLANE,
+    "dynamodb": "dynamodb",
+    "execute-api": "gateway",
+    "lambda": "lambda",
+    "sns": "sns",
+    "ssm": "ssm",
+}
 UNSIGNED = ServiceError(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
 FOREIGN = ServiceError(403, "AccessDeniedException", "Web pages have no business here.")
 GARBAGE = b"<html>this is not what an AWS service answers</html>"
@@ -33,11 +43,13 @@ GARBAGE = b"<html>this is not what an AWS service answers</html>"
 class Aws:
     """The dispatcher; `services` are our own emulators by signing name, everything else is moto's."""
 
-    def __init__(self, services: dict[str, Service], faults: Faults, issuer: Service) -> None:
+    def __init__(
+        self, services: dict[str, Service], faults: Faults, issuer: Service, prepared: threading.Event
+    ) -> None:
         self._services = services
         self._faults = faults
         self._issuer = issuer
-        self._moto = Moto()
+        self._moto = Moto(prepared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,21 +59,34 @@ class Aws:
                 await exchange.refuse(FOREIGN)
             elif exchange.path.startswith("/issuer/") and exchange.method == "GET":
                 await self._issuer(exchange)
-            elif (signed := CREDENTIAL.search(exchange.headers.get("authorization", ""))) is None:
+            elif exchange.signature is None:
                 await exchange.refuse(UNSIGNED)
             else:
-                await self._serve(signed["service"], signed["key"] == INSIDER, exchange)
+                runtime = exchange.signature.service == "bedrock" and exchange.path.startswith("/model/")
+                await self._serve(RUNTIME if runtime else exchange.signature.service, exchange)
 
-    async def _serve(self, name: str, insider: bool, exchange: Exchange) -> None:
+    async def _serve(self, name: str, exchange: Exchange) -> None:
         body = await exchange.body()
-        key = FAULT_KEYS.get(name)
-        fault = self._faults.take(key) if key and not insider else None
-        if fault is not None and await _trouble(name, fault, exchange):
-            return
+        key, insider = FAULT_KEYS.get(name), exchange.signature is not None and exchange.signature.key == INSIDER
+        if key and not insider:
+            exchange.fault = self._faults.take(key, operation=_operation(name, exchange, body))
+            if exchange.fault is not None and await _trouble(name, exchange.fault, exchange):
+                return
         if (service := self._services.get(name)) is not None:
             await service(exchange)
         else:
             await self._moto(name, exchange, body)
+
+
+def _operation(name: str, exchange: Exchange, body: bytes) -> str | None:
+    """What is asked for, as far as each protocol tells it."""
+    if name == "bedrock":
+        return next(iter(control_plane.operation_of(exchange.method, exchange.path) or ()), None)
+    if name == "lambda":
+        return "Invoke"
+    if name == "sns":
+        return dict(parse_qsl(body.decode("utf-8", "replace"))).get("Action")
+    return exchange.headers.get("x-amz-target", "").rpartition(".")[2] or None
 
 
 async def _trouble(name: str, fault: Fault, exchange: Exchange) -> bool:
@@ -72,41 +97,72 @@ async def _trouble(name: str, fault: Fault, exchange: Exchange) -> bool:
         case "slow":
             await exchange.pause((fault.first_token_ms or 0) / 1000)
             return exchange.left()
+        case "cut" if name == "bedrock":  # the worst of it: done, and the answer lost
+            exchange.answer_is_lost = True
+            return False
+        case "create_fails":  # the control plane's own to play
+            return False
         case "cut":
             await exchange.cut()
         case "garbage":
             await exchange.answer(200, GARBAGE, JSON_1_0, [("x-amz-crc32", "1")])  # as of another body
+        case "quota":
+            await exchange.refuse(provisioned.over_quota("any model"))
+        case "conflict":
+            await exchange.refuse(ServiceError(400, "ConflictException", "The operation conflicts with another."))
         case kind:
-            await exchange.refuse(_refusal(name, kind), JSON_1_0 if name == "dynamodb" else JSON)
+            await exchange.refuse(_refusal(name, kind), {"dynamodb": JSON_1_0, "sns": XML}.get(name, JSON))
     return True
+
+
+THROTTLED = {
+    "bedrock": ServiceError(429, "ThrottlingException", "Too many requests, please wait before trying again."),
+    "dynamodb": ServiceError(
+        400,
+        "ProvisionedThroughputExceededException",
+        "The level of configured provisioned throughput for the table was exceeded.",
+    ),
+    "execute-api": ServiceError(429, "LimitExceededException", "Too Many Requests"),
+    "lambda": ServiceError(429, "TooManyRequestsException", "Rate Exceeded."),
+    "sns": ServiceError(400, "Throttling", "Rate exceeded"),
+    "ssm": ServiceError(400, "ThrottlingException", "Rate exceeded"),
+}
+DENIED = {
+    "bedrock": (403, "AccessDeniedException"),
+    "execute-api": (403, "ForbiddenException"),
+    "lambda": (403, "AccessDeniedException"),
+    "sns": (403, "AuthorizationError"),
+}
+UNAVAILABLE = {"bedrock": (500, "InternalServerException"), "lambda": (503, "ServiceException")}
 
 
 def _refusal(name: str, kind: str) -> ServiceError:
     """A refusal in the words of each service; `error_event` has no meaning outside a stream and counts as a crash."""
     if kind == "throttle":
-        if name == "dynamodb":
-            text = "The level of configured provisioned throughput for the table was exceeded."
-            return ServiceError(400, "ProvisionedThroughputExceededException", text)
-        if name == "execute-api":
-            return ServiceError(429, "LimitExceededException", "Too Many Requests")
-        return ServiceError(400, "ThrottlingException", "Rate exceeded")
+        return THROTTLED[name]
     if kind == "denied":
-        code = "ForbiddenException" if name == "execute-api" else "AccessDeniedException"
-        return ServiceError(403 if name == "execute-api" else 400, code, "The caller is not authorized.")
-    status = 503 if kind == "unavailable" else 500
-    return ServiceError(status, "ServiceUnavailable" if status == 503 else "InternalServerError", "Try again.")
+        status, code = DENIED.get(name, (400, "AccessDeniedException"))
+        return ServiceError(status, code, "The caller is not authorized.")
+    unavailable = (503, "ServiceUnavailable") if kind == "unavailable" else (500, "InternalServerError")
+    return ServiceError(*UNAVAILABLE.get(name, unavailable), "Try again.")
 
 
+PREPARED_S = 30  # how long a request waits for what it may need; by far enough for a slow machine
 # moto knows many more, and some of them start containers: containers can reach this port (--containers).
 MOTOS_SERVICES = frozenset({"dynamodb", "sns", "sqs", "states", "sts"})
 
 
 class Moto:
-    """moto, asked directly and one request at a time, so that its conditional writes are atomic."""
+    """moto, asked directly and one request at a time, so that its conditional writes are atomic.
 
-    def __init__(self) -> None:
+    What the template has of workflows, topics and queues must be `prepared` first; tables wait for none of that.
+    """
+
+    def __init__(self, prepared: threading.Event) -> None:
+        self._prepared = prepared
         self._dispatcher: DomainDispatcherApplication | None = None
-        self._one_at_a_time = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moto")
+        self._dynamodb = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dynamodb")
+        self._others = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moto")
 
     async def __call__(self, service: str, exchange: Exchange, body: bytes) -> None:
         if service not in MOTOS_SERVICES:
@@ -114,9 +170,9 @@ class Moto:
             return
         loop = asyncio.get_running_loop()
         environ = _environ(exchange, body)
-        ask = _ask_dynamodb if service == "dynamodb" else self._ask
+        thread, ask = (self._dynamodb, _ask_dynamodb) if service == "dynamodb" else (self._others, self._ask)
         try:
-            status, given, answer = await loop.run_in_executor(self._one_at_a_time, ask, environ)
+            status, given, answer = await loop.run_in_executor(thread, ask, environ)
         except ServiceError as error:
             await exchange.refuse(error)
             return
@@ -129,6 +185,7 @@ class Moto:
     def _ask(self, environ: dict[str, Any]) -> Answer:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+        self._prepared.wait(PREPARED_S)
         if self._dispatcher is None:
             self._dispatcher = DomainDispatcherApplication(create_backend_app)
         host = self._dispatcher.infer_service_region_host(environ, environ["PATH_INFO"])

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from local.converse import Request
     from local.faults import Faults
-    from local.profiles import Profile, Profiles
+    from local.profiles import Profiles
+    from local.provisioned import Provisioned, ProvisionedThroughput
     from local.wire import Exchange
     from local.world import Snapshot, World
 
@@ -50,6 +51,7 @@ class Charge:
     refused: int = 0
     completed: int = 0
     closed_by_client: int = 0
+    cut_by_deletion: int = 0
     broken: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -68,16 +70,26 @@ class Quota:
 class Bedrock:
     """The service; one event loop runs it, so its counters need no lock."""
 
-    def __init__(self, profiles: Profiles, faults: Faults, world: World, dice: random.Random, pace: float = 1) -> None:
+    def __init__(
+        self,
+        profiles: Profiles,
+        faults: Faults,
+        world: World,
+        provisioned: ProvisionedThroughput,
+        dice: random.Random,
+        pace: float = 1,
+    ) -> None:
         self._profiles = profiles
         self._faults = faults
         self._world = world
+        self._provisioned = provisioned
+        provisioned.on_deleted = self._cut
         self._dice = dice
         self._pace = pace  # of all latencies: below 1 for those in a hurry
         self._quotas: dict[str, Quota] = {}
         self._cached_prompts: dict[tuple[str, str], float] = {}
         self._charges: dict[str, Charge] = {}
-        self._active: set[Call] = set()
+        self._active: dict[Call, Exchange] = {}
 
     def state(self) -> dict[str, Any]:
         """What was charged and what runs, for people and tests."""
@@ -87,6 +99,7 @@ class Bedrock:
             "active_streams": len(streams),
             "streams": streams,
             "closed_by_client": sum(charge.closed_by_client for charge in self._charges.values()),
+            "cut_by_deletion": sum(charge.cut_by_deletion for charge in self._charges.values()),
         }
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -111,43 +124,52 @@ class Bedrock:
         charge = self._charges.setdefault(model_id, Charge())
         charge.calls += 1
         try:
-            call = self._admit(model_id, snapshot)
+            capacity = self._provisioned.serving(exchange.region, model_id) if PROVISIONED.match(model_id) else None
+            call = self._admit(model_id, snapshot, capacity)
             request = converse.read(body, call.profile)
-            quota = self._claim(call, request, snapshot)
+            quota = self._claim(call, request, capacity)
         except ServiceError as error:
             charge.throttled += error.status == 429
             charge.refused += error.status != 429
             raise
-        self._active.add(call)
+        self._active[call] = exchange
         try:
             silent = call.fault_kind == "hang"  # the model never saw the call: nothing is charged
             usage = {} if silent else self._charge_prompt(call, request, charge)
             output = speech.prepare(call, request, usage)
             outcome = await (speech.stream if streamed else speech.whole)(call, output, exchange)
+            if call not in self._active:
+                outcome = speech.CUT_BY_DELETION
             setattr(charge, outcome, getattr(charge, outcome) + 1)
         finally:
-            self._active.discard(call)
+            self._active.pop(call, None)
             charge.output_tokens += call.said
             quota.tokens.take(call.said * _burn_down(call) - request.max_tokens)
 
-    def _admit(self, model_id: str, snapshot: Snapshot) -> Call:
+    def _cut(self, arn: str) -> None:
+        """Break what still runs on throughput that was deleted."""
+        for call in [call for call in self._active if call.model_id == arn]:
+            self._active.pop(call).sever()
+
+    def _admit(self, model_id: str, snapshot: Snapshot, capacity: Provisioned | None) -> Call:
         """Set the pace of a call, or refuse it as scripted."""
         target = snapshot.target_of(model_id)
-        provisioned = PROVISIONED.match(model_id) is not None
-        profile = self._profiles.of(snapshot.policy.model_of(target).id if target and provisioned else model_id)
+        profile = self._profiles.of(capacity.purchase.variant if capacity else model_id)
         fault = self._faults.take(*filter(None, (target, model_id)))
         if fault and fault.fault in REFUSALS:
             raise REFUSALS[fault.fault]
-        pace = self._profiles.model_units[profile.quality] if provisioned else profile
+        pace = self._profiles.model_units[profile.quality] if capacity else profile
         first, token = pace.first_token_ms * self._jitter() * self._pace, pace.token_ms * self._pace
         if fault and fault.fault == "slow":
             first = first if fault.first_token_ms is None else fault.first_token_ms
             token = token if fault.token_ms is None else fault.token_ms
         return Call(model_id, target, profile, first, token, fault, self._jitter)
 
-    def _claim(self, call: Call, request: Request, snapshot: Snapshot) -> Quota:
+    def _claim(self, call: Call, request: Request, capacity: Provisioned | None) -> Quota:
         """Take the tokens that the call may need from this minute's, as the service does before it runs a model."""
-        per_minute = _tokens_per_minute(call.model_id, call.profile, self._profiles, snapshot)
+        per_minute = call.profile.tokens_per_minute  # on demand the account's quota, else what model units carry
+        if capacity is not None:
+            per_minute = self._profiles.model_units[call.profile.quality].tokens_per_minute * capacity.purchase.units
         quota = self._quotas.get(call.model_id)
         if quota is None or quota.tokens.per_minute != per_minute:
             quota = Quota(Bucket(call.profile.requests_per_minute), Bucket(per_minute))
@@ -208,13 +230,6 @@ class Bedrock:
 
     def _jitter(self) -> float:
         return self._dice.lognormvariate(0, self._profiles.jitter)
-
-
-def _tokens_per_minute(model_id: str, profile: Profile, profiles: Profiles, snapshot: Snapshot) -> int:
-    """On demand the account's quota; for provisioned throughput what its model units carry."""
-    if not PROVISIONED.match(model_id):
-        return profile.tokens_per_minute
-    return profiles.model_units[profile.quality].tokens_per_minute * snapshot.units(model_id)
 
 
 def _burn_down(call: Call) -> int:

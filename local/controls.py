@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from local.faults import Faults
     from local.gateway import Gateway
     from local.issuer import Issuer
+    from local.provisioned import ProvisionedThroughput
+    from local.schedules import Schedules
+    from local.workflow import Workflow
     from local.world import World
 
 USER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9@._-]{0,63}$")
@@ -38,13 +41,26 @@ class Controls:
     """The handlers of `/twin/*`; each answers a dictionary or raises Unusable."""
 
     def __init__(
-        self, *, clock: Clock, faults: Faults, world: World, gateway: Gateway, bedrock: Bedrock, issuer: Issuer
+        self,
+        *,
+        clock: Clock,
+        faults: Faults,
+        world: World,
+        gateway: Gateway,
+        bedrock: Bedrock,
+        provisioned: ProvisionedThroughput,
+        workflow: Workflow,
+        schedules: Schedules,
+        issuer: Issuer,
     ) -> None:
         self._clock = clock
         self._faults = faults
         self._world = world
         self._gateway = gateway
         self._bedrock = bedrock
+        self._provisioned = provisioned
+        self._workflow = workflow
+        self._schedules = schedules
         self._issuer = issuer
 
     def routes(self) -> list[Route]:
@@ -76,9 +92,14 @@ class Controls:
         if request.method == "PUT":
             document = await _body(request)
             try:
-                self._clock.move(instant(document["now"]))
-            except (TypeError, KeyError, ValueError) as error:
-                raise Unusable('{"now": "2026-11-23T19:00:00+09:00"} is expected, an ISO 8601 instant') from error
+                if "advance_s" in document:
+                    self._clock.advance(_forward(document["advance_s"]))
+                else:
+                    self._clock.move(instant(document["now"]))
+            except (TypeError, KeyError, ValueError, OverflowError) as error:
+                raise Unusable(
+                    '{"now": "2026-11-23T19:00:00+09:00"} is expected, an ISO 8601 instant, or {"advance_s": 300}'
+                ) from error
             except ClockBound as error:
                 raise Unusable(str(error)) from error
         elif request.method == "DELETE":
@@ -115,6 +136,10 @@ class Controls:
             **world,
             "connections": self._gateway.connections(),
             "emulator": self._bedrock.state(),
+            "provisioned": self._provisioned.state(),
+            "schedules": self._schedules.state(),
+            "executions": self._workflow.executions(),
+            "notices": self._workflow.notices(),
             "faults": self._faults.listed(),
         }
 
@@ -148,7 +173,7 @@ class Controls:
     def _fault_keys(self) -> set[str]:
         view = self._world.view(self._clock.now())
         models = {model.id for model in view.policy.models.values()}
-        arns = {capacity.arn for capacity in view.situation.capacity.values()}
+        arns = {capacity.arn for capacity in view.situation.capacity.values()} | self._provisioned.arns()
         return {*view.policy.targets, *models, *shipped_models(), *arns, *DEPENDENCIES, *embeddings.MODELS}
 
 
@@ -167,6 +192,12 @@ async def _body(request: Request) -> Any:
         return await request.json()
     except ValueError as error:
         raise Unusable("the body is not JSON") from error
+
+
+def _forward(seconds: Any) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+        raise ValueError(seconds)
+    return float(seconds)
 
 
 def _whole_number(request: Request, name: str) -> int | None:

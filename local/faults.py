@@ -11,9 +11,28 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Mapping
 
-DEPENDENCIES = ("dynamodb", "ssm", "gateway", "embeddings")
-Kind = Literal["throttle", "unavailable", "denied", "hang", "slow", "cut", "stall", "error_event", "garbage"]
+CONTROL_PLANE = "control-plane"
+DEPENDENCIES = ("dynamodb", "ssm", "gateway", "embeddings", CONTROL_PLANE, "lambda", "sns")
+Kind = Literal[
+    "throttle",
+    "unavailable",
+    "denied",
+    "hang",
+    "slow",
+    "cut",
+    "stall",
+    "error_event",
+    "garbage",
+    "create_fails",
+    "quota",
+    "conflict",
+]
 MID_STREAM = ("cut", "stall", "error_event")
+MET_BY = {  # kinds of the control plane alone, and the operation that meets them
+    "create_fails": "CreateProvisionedModelThroughput",
+    "quota": "CreateProvisionedModelThroughput",
+    "conflict": "DeleteProvisionedModelThroughput",
+}
 
 
 class FaultUnknown(Exception):
@@ -28,6 +47,7 @@ class Fault(BaseModel):
     fault: Kind
     count: Annotated[int, Field(ge=1)] | None = None
     probability: Annotated[float, Field(gt=0, le=1)] | None = None
+    operation: str | None = None  # of a dependency, as its API names it; without one the fault is for all of them
     after_tokens: Annotated[int, Field(ge=0)] = 0
     first_token_ms: Annotated[float, Field(ge=0)] | None = None
     token_ms: Annotated[float, Field(ge=0)] | None = None
@@ -38,7 +58,13 @@ class Fault(BaseModel):
             raise ValueError(f"after_tokens belongs to {', '.join(MID_STREAM)}")
         if self.fault != "slow" and (self.first_token_ms is not None or self.token_ms is not None):
             raise ValueError("first_token_ms and token_ms belong to slow")
+        if self.operation and self.operation != MET_BY.get(self.fault, self.operation):
+            raise ValueError(f"{self.fault} belongs to {MET_BY[self.fault]}")
         return self
+
+    def is_met_by(self, operation: str | None) -> bool:
+        """Whether a call of that operation meets the fault."""
+        return (self.operation or MET_BY.get(self.fault)) in (None, operation)
 
 
 _FAULTS: TypeAdapter[dict[str, Fault]] = TypeAdapter(dict[str, Fault])
@@ -61,6 +87,11 @@ class Faults:
             raise FaultUnknown("; ".join(_reason(part) for part in error.errors(include_url=False))) from error
         if unknown := sorted(set(faults) - known):
             raise FaultUnknown(f"{', '.join(unknown)}: not one of {', '.join(sorted(known))}")
+        for key, fault in faults.items():
+            if fault.fault in MET_BY and key != CONTROL_PLANE:
+                raise FaultUnknown(f"{key}: {fault.fault} belongs to {CONTROL_PLANE}")
+            if fault.operation and key not in DEPENDENCIES:
+                raise FaultUnknown(f"{key}: operation belongs to {', '.join(DEPENDENCIES)}")
         self._faults |= faults
 
     def clear(self, key: str | None = None) -> None:
@@ -70,11 +101,13 @@ class Faults:
         else:
             self._faults.pop(key, None)
 
-    def take(self, *keys: str) -> Fault | None:
+    def take(self, *keys: str, operation: str | None = None) -> Fault | None:
         """The fault that a call known under these names meets, if any; a counted one is used up by it."""
         for key in keys:
             fault = self._faults.get(key)
-            if fault is None or (fault.probability is not None and self.random.random() >= fault.probability):
+            if fault is None or not fault.is_met_by(operation):
+                continue
+            if fault.probability is not None and self.random.random() >= fault.probability:
                 continue
             if fault.count is not None:
                 if fault.count == 1:

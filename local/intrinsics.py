@@ -95,6 +95,8 @@ class Intrinsics:
                 return self._arn(self.resolve(resource["Properties"]["FunctionName"])) + ":1"
             case "AWS::SNS::Topic" | "AWS::StepFunctions::StateMachine":
                 return self._arn(name)
+            case "AWS::SQS::Queue":
+                return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
             case _:
                 return self.name_of(name)
 

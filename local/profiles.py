@@ -58,6 +58,7 @@ class Profiles(_Part):
     jitter: float = Field(ge=0, le=1)
     models: tuple[Profile, ...]
     model_units: dict[Literal["quality", "fast"], Unit]
+    creating_s: float = Field(ge=0)  # how long provisioned throughput is in the making
     embeddings: Embeddings
 
     def of(self, model_id: str) -> Profile:

@@ -24,6 +24,7 @@ GARBAGE = b"\x00\x00\x00\x2fthis is not an event stream, whatever the header say
 BREAKING = ("cut", "stall", "error_event", "garbage")
 
 COMPLETED, BROKEN, CLOSED_BY_CLIENT = "completed", "broken", "closed_by_client"
+CUT_BY_DELETION = "cut_by_deletion"  # of the provisioned throughput that it ran on
 
 
 @dataclass(eq=False)

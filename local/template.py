@@ -85,14 +85,39 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """A state machine, with what its definition leaves open filled in."""
+
+    name: str
+    definition: str
+    type: str  # STANDARD or EXPRESS
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When EventBridge Scheduler starts which target on what input."""
+
+    name: str
+    expression: str
+    timezone: str
+    enabled: bool
+    target: str  # an ARN
+    input: str
+
+
+@dataclass(frozen=True)
 class Application:
-    """Everything of the template that runs on one machine."""
+    """Everything of the template that runs on one machine; topics and queues are just names."""
 
     api: Api
     functions: dict[str, Function]
     layers: tuple[Path, ...]
     tables: tuple[Table, ...]
     parameters: tuple[Parameter, ...]
+    machines: tuple[Machine, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    topics: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
 
 
 def read(path: Path, parameters: dict[str, str] | None = None) -> Application:
@@ -122,6 +147,16 @@ def read(path: Path, parameters: dict[str, str] | None = None) -> Application:
             Parameter(intrinsics.name_of(name), intrinsics.resolve(properties["Type"]), _value(intrinsics, properties))
             for name, properties in resources.get("AWS::SSM::Parameter", [])
         ),
+        machines=tuple(
+            _machine(name, intrinsics.resolve(properties), path.parent)
+            for name, properties in resources.get("AWS::StepFunctions::StateMachine", [])
+        ),
+        schedules=tuple(
+            _schedule(name, intrinsics.resolve(properties))
+            for name, properties in resources.get("AWS::Scheduler::Schedule", [])
+        ),
+        topics=tuple(intrinsics.name_of(name) for name, _ in resources.get("AWS::SNS::Topic", [])),
+        queues=tuple(intrinsics.name_of(name) for name, _ in resources.get("AWS::SQS::Queue", [])),
     )
 
 
@@ -207,6 +242,32 @@ def _table(name: str, properties: dict[str, Any]) -> Table:
     create = {key: properties[key] for key in TABLE_PROPERTIES if key in properties}
     ttl = properties.get("TimeToLiveSpecification", {})
     return Table({"TableName": name, **create}, ttl.get("AttributeName"))
+
+
+def _machine(name: str, properties: dict[str, Any], root: Path) -> Machine:
+    if "DefinitionString" in properties:
+        definition = str(properties["DefinitionString"])
+    else:
+        file = root / properties["DefinitionS3Location"]["Key"]
+        try:
+            definition = file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise TemplateUnusable(f"{file} cannot be read: {error.strerror}") from error
+    for key, value in properties.get("DefinitionSubstitutions", {}).items():
+        definition = definition.replace("${" + key + "}", str(value))
+    return Machine(name, definition, properties.get("StateMachineType", "STANDARD"))
+
+
+def _schedule(name: str, properties: dict[str, Any]) -> Schedule:
+    target = properties["Target"]
+    return Schedule(
+        name=name,
+        expression=properties["ScheduleExpression"],
+        timezone=properties.get("ScheduleExpressionTimezone", "UTC"),
+        enabled=properties.get("State", "ENABLED") == "ENABLED",
+        target=str(target["Arn"]),
+        input=str(target.get("Input", "{}")),
+    )
 
 
 def _value(intrinsics: Intrinsics, properties: dict[str, Any]) -> str:

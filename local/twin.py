@@ -8,6 +8,7 @@ import random
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -17,20 +18,26 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import uvicorn
 
-from local import log, profiles, surroundings, template
-from local.aws import INSIDER, Aws
+from local import foundation_models, log, profiles, surroundings, template
+from local.aws import INSIDER, RUNTIME, Aws
 from local.bedrock import Bedrock
 from local.clock import Clock
+from local.control_plane import ControlPlane
 from local.controls import Controls
 from local.faults import Faults
 from local.functions import Functions
 from local.gateway import FRAME_BYTES, MESSAGE_BYTES, Gateway, Limits
 from local.intrinsics import REGION
+from local.invocations import Invocations
 from local.issuer import AUDIENCE, Issuer
 from local.pages import Front
 from local.parameters import ParameterStore
+from local.provisioned import ProvisionedThroughput
+from local.schedules import Schedules
+from local.service_quotas import ServiceQuotas
 from local.surroundings import Endpoints
 from local.wire import ClosableProtocol
+from local.workflow import Workflow
 from local.world import World
 
 if TYPE_CHECKING:
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 KEEP_ALIVE_S = 75  # as patient as AWS with clients that keep their connections
+ENDPOINT_NAMES = {"stepfunctions": "SFN"}  # where botocore's variables name a service otherwise than its clients
 STOPPING_S = 1  # how long open requests may hold up the end
 
 
@@ -86,8 +94,12 @@ class Twin:
         faults = Faults(dice)
         self._endpoints = endpoints
         self._world = World(self._insider("dynamodb"), variables)
-        bedrock = Bedrock(profiles.load(), faults, self._world, dice, options.pace)
+        known, models = profiles.load(), foundation_models.load()
+        provisioned = ProvisionedThroughput(models, self._clock, known.creating_s)
+        bedrock = Bedrock(known, faults, self._world, provisioned, dice, options.pace)
         self._functions = Functions(self._application, self._say)
+        self._workflow = Workflow(self._application, self._clock, options.port + 1, self._say)
+        self._schedules = Schedules(self._application.schedules, self._clock, self._start_execution, self._say)
         self._gateway = Gateway(api, self._functions, f"{HOST}:{options.port}", options.limits)
         controls = Controls(
             clock=self._clock,
@@ -95,15 +107,21 @@ class Twin:
             world=self._world,
             gateway=self._gateway,
             bedrock=bedrock,
+            provisioned=provisioned,
+            workflow=self._workflow,
+            schedules=self._schedules,
             issuer=issuer,
         )
         front = Front(options.port, f"/{api.stage}", self._gateway, controls.routes())
         services: dict[str, Service] = {
-            "bedrock": bedrock,
+            RUNTIME: bedrock,
+            "bedrock": ControlPlane(provisioned),
+            "lambda": Invocations(self._functions),
+            "servicequotas": ServiceQuotas(models),
             "execute-api": self._gateway.manage,
             "ssm": ParameterStore(_parameters(self._application, variables, front.origins)),
         }
-        aws = Aws(services, faults, issuer)
+        aws = Aws(services, faults, issuer, self._workflow.prepared)
         sockets = ("websockets-sansio", {"ws_max_size": (MESSAGE_BYTES, FRAME_BYTES), "ws_per_message_deflate": False})
         self._servers = (_server(aws, "none", {}), _server(front, *sockets))
 
@@ -131,6 +149,8 @@ class Twin:
                 f"ready in {seconds:.1f} s: chat at http://{here}/, WebSocket ws://{here}/{stage}, "
                 f"emulated AWS {self._endpoints.embedded}{elsewhere}, log {_short(options.log)}"
             )
+            self._schedules.begin()
+            threading.Thread(target=self._workflow.prepare, name="workflow", daemon=True).start()
             await stop.wait()
         finally:
             await self._stop(tasks)
@@ -149,9 +169,13 @@ class Twin:
                 ttl = {"AttributeName": table.ttl_attribute, "Enabled": True}
                 dynamodb.update_time_to_live(TableName=table.name, TimeToLiveSpecification=ttl)
 
+    def _start_execution(self, machine: str, name: str, given: str) -> None:
+        self._workflow.prepared.wait()
+        self._insider("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=given)
+
     def _insider(self, service: str) -> Any:
         """A client of the twin's own; at the emulators it is met by no fault."""
-        name = service.upper()
+        name = ENDPOINT_NAMES.get(service, service.upper())
         if not self._endpoints.is_embedded(name):
             return boto3.client(service, endpoint_url=self._endpoints.of(name))  # type: ignore[call-overload]
         return boto3.client(  # type: ignore[call-overload]
@@ -199,6 +223,7 @@ def _variables(application: Application, issuer: Issuer, connections_endpoint: s
         variables |= function.environment
     return variables | {
         "STAGE": "twin",
+        "CAPACITY_MODE": "live",  # what an emulator sells costs nothing
         "CONNECTIONS_ENDPOINT": connections_endpoint,
         "TOKEN_ISSUER": issuer.url,
         "TOKEN_AUDIENCE": AUDIENCE,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -15,10 +18,14 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from local.faults import Fault
+
 TRANSPORT = "transport"  # where the protocol below leaves the connection for `cut`
 JSON = "application/json"
 JSON_1_0 = "application/x-amz-json-1.0"
 JSON_1_1 = "application/x-amz-json-1.1"
+XML = "text/xml"
+CREDENTIAL = re.compile(r"Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 
 
 class ServiceError(Exception):
@@ -29,6 +36,15 @@ class ServiceError(Exception):
         self.status = status
         self.code = code
         self.message = message
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Whom a request says that it comes from, and the region and service that it was signed for."""
+
+    key: str
+    region: str
+    service: str
 
 
 class ClosableProtocol(H11Protocol):
@@ -46,7 +62,12 @@ class Exchange:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["raw_path"].decode()
+        self.query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         self.headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        signed = CREDENTIAL.search(self.headers.get("authorization", ""))
+        self.signature = Signature(*signed.groups()) if signed else None
+        self.fault: Fault | None = None  # the scripted one that this request meets
+        self.answer_is_lost = False  # what is asked for is done, and nobody hears of it
         self._receive = receive
         self._send = send
         self._body: bytes | None = None
@@ -58,6 +79,11 @@ class Exchange:
     async def __aexit__(self, *_: object) -> None:
         if self._gone is not None:
             self._gone.cancel()
+
+    @property
+    def region(self) -> str:
+        """The region that the request was signed for."""
+        return self.signature.region if self.signature else ""
 
     async def body(self) -> bytes:
         """The whole body; from then on the client's leaving is watched for."""
@@ -95,7 +121,10 @@ class Exchange:
     async def answer(
         self, status: int, body: bytes, content_type: str = JSON, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
-        """Send a whole answer."""
+        """Send a whole answer, unless it is to be lost."""
+        if self.answer_is_lost:
+            await self.cut()
+            return
         await self.start(status, content_type, [("content-length", str(len(body))), *headers])
         await self.write(body, more=False)
 
@@ -104,17 +133,24 @@ class Exchange:
         await self.answer(status, json.dumps(value, ensure_ascii=False).encode(), JSON, headers)
 
     async def refuse(self, error: ServiceError, content_type: str = JSON) -> None:
-        """Send an error, named where each protocol's clients look: restJson1 in the header, awsJson in the body."""
-        named = {"__type": error.code, "message": error.message}
-        headers = [("x-amzn-errortype", error.code)]
-        await self.answer(error.status, json.dumps(named).encode(), content_type, headers)
+        """Send an error, named where each protocol's clients look: restJson1 in the header, the others in the body."""
+        if content_type == XML:
+            told = f"<Code>{error.code}</Code><Message>{error.message}</Message>"
+            named = f"<ErrorResponse><Error>{told}</Error></ErrorResponse>"
+        else:
+            named = json.dumps({"__type": error.code, "message": error.message})
+        await self.answer(error.status, named.encode(), content_type, [("x-amzn-errortype", error.code)])
 
     async def cut(self) -> None:
-        """Close the connection as a crashed service would; what was sent before does arrive."""
-        cast("asyncio.Transport", self.scope["state"][TRANSPORT]).close()
+        """Close the connection as a crashed service would, and see it closed; what was sent before does arrive."""
+        self.sever()
         with suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await self.pause(None)
+
+    def sever(self) -> None:
+        """Close the connection at once; who waits in `pause` finds that the client has left."""
+        cast("asyncio.Transport", self.scope["state"][TRANSPORT]).close()
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

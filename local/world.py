@@ -53,10 +53,6 @@ class Snapshot:
             None,
         )
 
-    def units(self, arn: str) -> int:
-        """The model units behind an ARN; one for throughput that nobody has published."""
-        return self.capacity[arn][1].units if arn in self.capacity else 1
-
 
 class World:
     """Reads the application's tables; without any (a template that has none) the shipped policy is all there is."""

@@ -78,12 +78,29 @@ class Running:
         return boto3.client(  # type: ignore[call-overload]
             service,
             endpoint_url=options.pop("endpoint_url", self.aws),
-            region_name="ap-northeast-1",
+            region_name=options.pop("region", "ap-northeast-1"),
             aws_access_key_id="TESTS",
             aws_secret_access_key="tests",
             config=CALLS.merge(options.pop("config", None) or Config()),
             **options,
         )
+
+    def buy(self, name: str, model: str = "amazon.nova-pro-v1:0:24k", units: int = 1, region: str = "us-east-1") -> str:
+        """Buy provisioned throughput and move the clock until it serves; its ARN."""
+        control = self.client("bedrock", region=region)
+        bought = control.create_provisioned_model_throughput(
+            provisionedModelName=name, modelId=model, modelUnits=units
+        )["provisionedModelArn"]
+        until = time.monotonic() + READY_S
+        while control.get_provisioned_model_throughput(provisionedModelId=bought)["status"] != "InService":
+            assert time.monotonic() < until, f"{name} never gets ready"
+            self.put("clock", {"advance_s": 300})
+        return str(bought)
+
+    def give_up(self, arn: str) -> None:
+        """Delete provisioned throughput, so that its units can be bought again."""
+        control = self.client("bedrock", region=arn.split(":")[3])
+        control.delete_provisioned_model_throughput(provisionedModelId=arn)
 
     def management(self) -> Any:
         """A client of `@connections`."""

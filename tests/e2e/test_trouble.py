@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 HARD = "ベルセルクとヴィンランド・サガの物語構造と主題を、史実との関係も踏まえて詳しく比較して論じてください"
 PROMISE_S = 3.0
 MODELS = ("ondemand-sonnet", "ondemand-haiku")
-PROVISIONED = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghij12"
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +162,15 @@ def test_a_gateway_that_refuses_posts_loses_no_text(patient: Running, undisturbe
 
 
 def test_hung_provisioned_capacity_spills_over_in_time(patient: Running) -> None:
+    bought = patient.buy("peak", units=2)
     patient.put("clock", {"now": PEAK})
     capacity = {
         "pk": {"S": "NOW"},
         "sk": {"S": "CAPACITY#provisioned-sonnet"},
-        "arn": {"S": PROVISIONED},
+        "target": {"S": "provisioned-sonnet"},
+        "window": {"S": "provisioned-sonnet"},
+        "day": {"S": PEAK[:10]},
+        "arn": {"S": bought},
         "units": {"N": "2"},
         "until_s": {"N": str(time.time() + 366 * 86_400)},
     }

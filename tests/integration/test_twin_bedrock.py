@@ -11,29 +11,18 @@ import botocore.exceptions
 import pytest
 import urllib3.exceptions
 from botocore.config import Config
-from botocore.eventstream import ChecksumMismatch, InvalidHeadersLength, InvalidPayloadLength
-from botocore.exceptions import ClientError, ConnectionClosedError, EventStreamError, ResponseStreamingError
+from botocore.exceptions import ClientError, EventStreamError
 
 from local.answers import tokens
 from local.speech import REASONING
 from tests.e2e.running import ROOT, Running, running
+from tests.integration.twin_calls import BROKEN, HAIKU, events, refused, user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HAIKU = "jp.anthropic.claude-haiku-5-5"
 SONNET = "jp.anthropic.claude-sonnet-4-6"
 OLD_HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
-PROVISIONED = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghij12"
-QUESTION = "ワンピースは何巻まで出ていますか？"
-BROKEN = (
-    ConnectionClosedError,
-    ResponseStreamingError,
-    ChecksumMismatch,
-    InvalidHeadersLength,
-    InvalidPayloadLength,
-    urllib3.exceptions.ProtocolError,  # what botocore lets through when a stream's connection ends
-)
 
 
 @pytest.fixture(scope="module")
@@ -53,21 +42,12 @@ def bedrock(twin: Running) -> Any:
     return twin.client("bedrock-runtime")
 
 
-def user(text: str = QUESTION) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": [{"text": text}]}]
-
-
 def assistant(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"text": text}]}
 
 
 def fast(twin: Running, key: str = "ondemand-haiku", **more: Any) -> None:
     twin.put("faults", {key: {"fault": "slow", "first_token_ms": 0, "token_ms": 0, **more}})
-
-
-def events(bedrock: Any, model: str = HAIKU, messages: Any = None, **more: Any) -> list[dict[str, Any]]:
-    with closing(bedrock.converse_stream(modelId=model, messages=messages or user(), **more)["stream"]) as stream:
-        return list(stream)
 
 
 def text_of(received: list[dict[str, Any]]) -> str:
@@ -78,13 +58,6 @@ def text_of(received: list[dict[str, Any]]) -> str:
 def charge(twin: Running, model: str = HAIKU) -> dict[str, int]:
     charges: dict[str, dict[str, int]] = twin.get("state")["emulator"]["charges"]
     return charges.get(model, dict.fromkeys(("input_tokens", "output_tokens", "closed_by_client", "throttled"), 0))
-
-
-def refused(call: Any) -> tuple[int, str]:
-    with pytest.raises(ClientError) as refusal:
-        call()
-    response = refusal.value.response
-    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
 
 
 def test_a_stream_has_the_events_of_the_service_in_their_order(twin: Running, bedrock: Any) -> None:
@@ -260,14 +233,32 @@ def test_a_target_fault_spares_other_calls_of_the_same_model(twin: Running, bedr
     assert events(bedrock)
 
 
-def test_model_units_carry_so_many_tokens_a_minute(twin: Running, bedrock: Any) -> None:
+@pytest.mark.parametrize("units", [1, 2])
+def test_model_units_carry_so_many_tokens_a_minute(twin: Running, units: int) -> None:
+    bought, bedrock = twin.buy(f"units-{units}", units=units), twin.client("bedrock-runtime", region="us-east-1")
     most_of_it = {"maxTokens": 40_000}  # claimed before the model runs, given back when it has not said as much
-    running_call = bedrock.converse_stream(modelId=PROVISIONED, messages=user(), inferenceConfig=most_of_it)["stream"]
-    assert refused(lambda: events(bedrock, PROVISIONED, inferenceConfig=most_of_it)) == (429, "ThrottlingException")
-    assert charge(twin, PROVISIONED)["throttled"] == 1
-    running_call.close()
+    calls = [bedrock.converse_stream(modelId=bought, messages=user(), inferenceConfig=most_of_it) for _ in range(units)]
+    assert refused(lambda: events(bedrock, bought, inferenceConfig=most_of_it)) == (429, "ThrottlingException")
+    assert charge(twin, bought)["throttled"] == 1
+    for call in calls:
+        call["stream"].close()
     _until(lambda: twin.get("state")["emulator"]["active_streams"] == 0)
-    assert events(bedrock, PROVISIONED, inferenceConfig=most_of_it)
+    assert events(bedrock, bought, inferenceConfig=most_of_it)
+    twin.give_up(bought)
+
+
+@pytest.mark.parametrize("family", ["pro", "lite"])
+def test_models_of_amazon_take_a_temperature_and_no_prefill(twin: Running, family: str) -> None:
+    bought = twin.buy(f"nova-{family}", f"amazon.nova-{family}-v1:0:24k")
+    bedrock = twin.client("bedrock-runtime", region="us-east-1")
+    deltas = [
+        event["contentBlockDelta"]
+        for event in events(bedrock, bought, inferenceConfig={"temperature": 0.5})
+        if "contentBlockDelta" in event
+    ]
+    assert {tuple(delta["delta"]) for delta in deltas} == {("text",)}
+    assert refused(lambda: events(bedrock, bought, [*user(), assistant("a")])) == (400, "ValidationException")
+    twin.give_up(bought)
 
 
 def test_a_long_prompt_is_cached_once_and_read_after(twin: Running, bedrock: Any) -> None:

@@ -78,6 +78,9 @@ def test_faults_are_merged_listed_and_cleared(twin: Running) -> None:
         ({"dynamodb": {"fault": "hang", "often": True}}, "dynamodb.often"),
         ({"dynamodb": {"fault": "hang", "after_tokens": 3}}, "after_tokens belongs to"),
         ({"dynamodb": {"fault": "hang", "token_ms": 3}}, "belong to slow"),
+        ({"dynamodb": {"fault": "quota"}}, "quota belongs to control-plane"),
+        ({"control-plane": {"fault": "quota", "operation": "GetFoundationModel"}}, "quota belongs to Create"),
+        ({"ondemand-haiku": {"fault": "cut", "operation": "ConverseStream"}}, "operation belongs to"),
         ([], "should be an object"),
     ],
 )
@@ -220,4 +223,4 @@ def test_transactions_are_all_or_nothing(twin: Running) -> None:
 def test_moto_serves_the_rest(twin: Running) -> None:
     topic = twin.client("sns").create_topic(Name="alarms")["TopicArn"]
     assert topic == "arn:aws:sns:ap-northeast-1:123456789012:alarms"
-    assert twin.client("stepfunctions").list_state_machines()["stateMachines"] == []
+    assert twin.client("sts").get_caller_identity()["Account"] == "123456789012"

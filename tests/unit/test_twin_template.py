@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from local import template
 from local.intrinsics import Intrinsics
 
 ROOT = Path(__file__).resolve().parents[2]
+WORKFLOW = ROOT / "tests" / "data" / "workflow" / "template.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,26 @@ def test_tables_and_parameters_are_ready_to_be_made(application: template.Applic
     assert (parameter.name, parameter.type) == ("AllowedOriginsParameter", "StringList")
 
 
+def test_a_workflow_is_read_with_its_schedules_topics_and_queues() -> None:
+    application = template.read(WORKFLOW)
+    (machine,) = application.machines
+    definition = json.loads(machine.definition)
+    assert (machine.name, machine.type) == ("Machine", "STANDARD")
+    assert definition["States"]["Direct"]["Resource"].endswith(":function:Work:live")
+    assert definition["States"]["Tell"]["Parameters"]["TopicArn"].endswith(":Topic")
+    evening = next(one for one in application.schedules if one.name == "MachineEvening")
+    assert evening.target.endswith(":stateMachine:Machine")
+    assert (evening.timezone, evening.enabled) == ("Asia/Tokyo", True)
+    assert (application.topics, application.queues) == (("Topic",), ("Missed",))
+
+
+def test_a_workflow_without_its_definition_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "template.yaml"
+    path.write_text(WORKFLOW.read_text())
+    with pytest.raises(template.TemplateUnusable, match=r"machine\.asl\.json cannot be read"):
+        template.read(path)
+
+
 def test_parameters_of_the_template_can_be_chosen() -> None:
     chosen = template.read(ROOT / "template.yaml", {"PolicyPreset": "claude-3"})
     assert chosen.functions["MessageFunction"].environment["POLICY_PRESET"] == "claude-3"
@@ -80,6 +102,7 @@ INTRINSICS = Intrinsics(
             "Alias": {"Type": "AWS::Lambda::Alias", "Properties": {"FunctionName": {"Ref": "Fn"}, "Name": "live"}},
             "Version": {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": {"Ref": "Fn"}}},
             "Topic": {"Type": "AWS::SNS::Topic"},
+            "Queue": {"Type": "AWS::SQS::Queue"},
             "Named": {"Type": "AWS::SSM::Parameter", "Properties": {"Name": "/a/b"}},
         },
     },
@@ -98,6 +121,8 @@ FUNCTION = "arn:aws:lambda:ap-northeast-1:123456789012:function:Fn"
         ({"Ref": "Alias"}, FUNCTION + ":live"),
         ({"Ref": "Version"}, FUNCTION + ":1"),
         ({"Ref": "Topic"}, "arn:aws:sns:ap-northeast-1:123456789012:Topic"),
+        ({"Ref": "Queue"}, "https://sqs.ap-northeast-1.amazonaws.com/123456789012/Queue"),
+        ({"Fn::GetAtt": ["Queue", "Arn"]}, "arn:aws:sqs:ap-northeast-1:123456789012:Queue"),
         ({"Ref": "Named"}, "/a/b"),
         ({"Fn::GetAtt": ["Fn", "Arn"]}, FUNCTION),
         ({"Fn::GetAtt": "Fn.Other"}, "Fn.Other"),
