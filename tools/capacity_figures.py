@@ -203,8 +203,8 @@ class Figures:
 
     def status(self) -> tuple[tuple[WindowNow, ...], tuple[Alive, ...]]:
         """Every window, and what of ours is alive for none of them."""
-        owned = self._control_plane.owned(self.owner)
         known = {str(window.name) for window in self.policy.windows}
+        owned = self._control_plane.owned(self.owner)
         others = tuple(self._alive(purchase) for purchase in owned if purchase.window not in known)
         return tuple(self._window_now(window, owned) for window in self.policy.windows), others
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from tools.capacity_figures import Alive, Load, WindowDay, WindowNow
 
-WIDTH = 140  # where the output is no terminal
+WIDTH = 165  # where the output is no terminal
 NOTHING = "-"
 
 
@@ -31,7 +32,7 @@ def report_document(days: Sequence[WindowDay]) -> dict[str, Any]:
 
 def show_status(windows: Sequence[WindowNow], others: Sequence[Alive]) -> None:
     """The status for people: a column per window."""
-    table = Table(show_lines=False)
+    table = Table(box=box.HORIZONTALS)
     table.add_column("")
     for window in windows:
         table.add_column(f"{window.window} {window.hours} JST", overflow="fold")
@@ -40,10 +41,9 @@ def show_status(windows: Sequence[WindowNow], others: Sequence[Alive]) -> None:
         ("today", _today),
         ("published", _published),
         ("alive in Bedrock", lambda window: _lines(map(_alive, window.alive)) or "nothing of ours"),
-        ("last 5 minutes", lambda window: _load(window.last_minutes)),
-        ("window so far", lambda window: _load(window.so_far)),
-        ("share of its units", lambda window: _shares(window.so_far)),
-        ("full", lambda window: _full(window.so_far.throttled, window.so_far.spilled)),
+        ("last 5 minutes", lambda window: f"{_rates(window.last_minutes)}\n{_shares(window.last_minutes)}"),
+        ("window so far", lambda window: f"{_rates(window.so_far)}\n{_shares(window.so_far)}"),
+        ("when full", lambda window: _full(window.so_far.throttled, window.so_far.spilled)),
         ("cost so far", lambda it: f"{it.unit_hours:.2f} unit-hours, {_money(it.cost_usd, it.is_price_verified)}"),
         ("next window", _next),
     ):
@@ -54,17 +54,20 @@ def show_status(windows: Sequence[WindowNow], others: Sequence[Alive]) -> None:
 
 
 def show_report(days: Sequence[WindowDay]) -> None:
-    """The report for people: a row per window and day, then their sum and why each is as it is."""
-    table = Table()
+    """The report for people: a row per window and day, then their sum and why each is as it is.
+
+    Of the shares `wanted` is what a busy minute would have taken had nothing spilled.
+    """
+    table = Table(box=box.HORIZONTALS)
     for column in (
         "window",
         "bought (JST)",
         "cost",
-        "answered",
-        "costs",
+        "used for",
+        "that is",
         "on demand",
         "share of units",
-        "full",
+        "when full",
         "next",
     ):
         table.add_column(column, overflow="fold")
@@ -77,7 +80,7 @@ def show_report(days: Sequence[WindowDay]) -> None:
         f"{total['unit_hours']:.2f} unit-hours\n{_money(total['cost_usd'], total['is_price_verified'])}",
         f"{total['answers']:,} answers\n{total['tokens']:,} tokens",
         _unit_costs(total["cost_per_1000_answers_usd"], total["cost_per_1m_tokens_usd"]),
-        _money(total["on_demand_usd"], total["is_on_demand_verified"], "unverified"),
+        _money(total["on_demand_usd"], total["is_on_demand_verified"], "\nunverified"),
         "",
         _full(total["throttled"], total["spilled"]),
         "",
@@ -95,8 +98,8 @@ def _day_cells(day: WindowDay) -> tuple[str, ...]:
         f"{day.unit_hours:.2f} unit-hours\n{_money(day.cost_usd, day.is_price_verified)}",
         f"{day.answers:,} answers\n{day.tokens:,} tokens",
         _unit_costs(day.cost_per_1000_answers_usd, day.cost_per_1m_tokens_usd),
-        _money(day.on_demand_usd, day.is_on_demand_verified, "unverified"),
-        f"mean {day.mean_share:.0%}\nbusy {day.busy_share:.0%}\nbusiest {day.busiest_share:.0%}",
+        _money(day.on_demand_usd, day.is_on_demand_verified, "\nunverified"),
+        f"mean {day.mean_share:.0%}\nbusiest {day.busiest_share:.0%}\nwanted {day.busy_share:.0%}",
         _full(day.throttled, day.spilled),
         _units(day.next_units),
     )
@@ -105,8 +108,10 @@ def _day_cells(day: WindowDay) -> tuple[str, ...]:
 def _bought(day: WindowDay) -> str:
     if not day.since:
         return "nothing"
+    until = _clock(day.until) or "now"
+    until = until.removeprefix(_clock(day.since)[:6])  # the same day is not said twice
     again = f"\nlast of {day.purchases} purchases" if day.purchases > 1 else ""
-    return f"{_units(day.units)} of {day.model}\n{_clock(day.since)} - {_clock(day.until) or 'now'}{again}"
+    return f"{_units(day.units)}\n{day.model}\n{_clock(day.since)} - {until}{again}"
 
 
 def _wish(window: WindowNow) -> str:
@@ -137,17 +142,18 @@ def _alive(it: Alive) -> str:
     )
 
 
-def _load(load: Load) -> str:
-    rates = f"{load.requests_per_minute:,.1f} requests/min, {load.tokens_per_minute:,.0f} tokens/min"
-    return f"{rates}\n{load.mean_share:.0%} of its units' throughput"
+def _rates(load: Load) -> str:
+    return f"{load.requests_per_minute:,.1f} requests/min, {load.tokens_per_minute:,.0f} tokens/min"
 
 
 def _shares(load: Load) -> str:
-    return f"mean {load.mean_share:.0%}, busy minute {load.busy_share:.0%}, busiest {load.busiest_share:.0%}"
+    """Wanted is what a busy minute would have taken had nothing spilled."""
+    taken = f"mean {load.mean_share:.0%}, busiest {load.busiest_share:.0%}"
+    return f"share of its units: {taken}, wanted {load.busy_share:.0%}"
 
 
 def _full(throttled: int, spilled: int) -> str:
-    return f"{throttled:,} throttled\n{spilled:,} spilled over"
+    return f"{throttled:,} throttled\n{spilled:,} spilled"
 
 
 def _next(window: WindowNow) -> str:
@@ -159,13 +165,13 @@ def _next(window: WindowNow) -> str:
 def _unit_costs(per_1000_answers: float | None, per_1m_tokens: float | None) -> str:
     if per_1000_answers is None or per_1m_tokens is None:
         return NOTHING
-    return f"${per_1000_answers:,.2f} per 1,000 answers\n${per_1m_tokens:,.2f} per 1M tokens"
+    return f"${per_1000_answers:,.2f} / 1,000 answers\n${per_1m_tokens:,.2f} / 1M tokens"
 
 
-def _money(amount: float | None, is_verified: bool, otherwise: str = "assumed") -> str:
+def _money(amount: float | None, is_verified: bool, otherwise: str = " assumed") -> str:
     if amount is None:
         return NOTHING
-    return f"${amount:,.2f}" + ("" if is_verified else f" {otherwise}")
+    return f"${amount:,.2f}" + ("" if is_verified else otherwise)
 
 
 def _units(units: int | None) -> str:
