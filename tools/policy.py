@@ -9,135 +9,28 @@ from __future__ import annotations
 import difflib
 import getpass
 import json
-import sys
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-import boto3
 import click
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "layers" / "routing"))
-
-from mangaassist.errors import PolicyConflict, PolicyInvalid, StoreUnavailable  # noqa: E402
-from mangaassist.routing import policy  # noqa: E402
-from mangaassist.routing.policies import PRESET_VERSION, PolicyStore  # noqa: E402
+from mangaassist.errors import PolicyInvalid
+from mangaassist.routing import policy
+from mangaassist.routing.policies import PRESET_VERSION
+from tools.place import TWIN, Place, Told, failure
 
 if TYPE_CHECKING:
     from mangaassist.routing.policies import Version
 
-TABLE = "SituationTable"  # the output of the stack, and the twin's name of the table
-PRESET_PARAMETER = "PolicyPreset"
-TWIN_REGION = "ap-northeast-1"
-INVALID = 2
-PATIENCE = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class Told(click.Group):
-    """A group that says in one line what went wrong."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except PolicyInvalid as error:
-            raise _failure(str(error), INVALID) from error
-        except PolicyConflict as error:
-            raise _failure(f"{error}: nothing was written. Look at it again (diff) before you repeat this.") from error
-        except StoreUnavailable as error:
-            raise _failure(f"{context.obj.name} does not answer: {error}") from error
-        except BotoCoreError as error:
-            raise _failure(f"AWS cannot be asked: {error}") from error
-        except ClientError as error:
-            raise _failure(f"AWS refuses: {error}") from error
-
-
-def _failure(text: str, code: int = 1) -> click.ClickException:
-    failure = click.ClickException(text)
-    failure.exit_code = code
-    return failure
-
-
-@dataclass
-class Place:
-    """The deployment that is meant; nothing is asked of it before it is needed."""
-
-    table: str | None
-    stack: str | None
-    twin: str
-    region: str | None
-    chosen_preset: str | None
-
-    @property
-    def name(self) -> str:
-        """What to call it in messages."""
-        if self.stack:
-            return f"stack {self.stack}"
-        return f"table {self.table}" if self.table else f"the twin at {self.twin} (make run starts it)"
-
-    @cached_property
-    def store(self) -> PolicyStore:
-        """The policies kept there."""
-        if self.table or self.stack:
-            client = self._session.client("dynamodb", config=PATIENCE)
-            return PolicyStore(client, self.table or self._described("Outputs", TABLE))
-        parts = urlsplit(self.twin)
-        if parts.port is None:
-            raise _failure(f"--twin needs an address with a port, not {self.twin}")
-        client = boto3.client(
-            "dynamodb",
-            endpoint_url=f"{parts.scheme}://{parts.hostname}:{parts.port + 1}",
-            region_name=TWIN_REGION,
-            aws_access_key_id="twin",
-            aws_secret_access_key="twin",  # noqa: S106 - emulated AWS
-            config=PATIENCE,
-        )
-        return PolicyStore(client, TABLE)
-
-    @cached_property
-    def preset(self) -> str:
-        """The preset that is in force there while nothing overrides it."""
-        if self.chosen_preset:
-            return self.chosen_preset
-        return self._described("Parameters", PRESET_PARAMETER) if self.stack else "current"
-
-    def in_force(self) -> tuple[int, str, str]:
-        """Version, document and what to call them."""
-        found = self.store.in_force()
-        if found.document is None:
-            return PRESET_VERSION, policy.preset_document(self.preset), f"preset {self.preset}"
-        return found.version, found.document, f"version {found.version}"
-
-    def _described(self, part: str, key: str) -> str:
-        kind = part.removesuffix("s")
-        for entry in self._stack.get(part, []):
-            if entry[f"{kind}Key"] == key:
-                return str(entry[f"{kind}Value"])
-        raise _failure(f"stack {self.stack} has no {kind.lower()} {key}: is it MangaAssist?")
-
-    @cached_property
-    def _session(self) -> boto3.Session:
-        return boto3.Session(region_name=self.region)
-
-    @cached_property
-    def _stack(self) -> dict[str, Any]:
-        cloudformation = self._session.client("cloudformation", config=PATIENCE)
-        described: Any = cloudformation.describe_stacks(StackName=str(self.stack))
-        stack: dict[str, Any] = described["Stacks"][0]
-        return stack
-
-
 @click.group(cls=Told, help=__doc__)
 @click.option("--stack", metavar="NAME", help="CloudFormation stack of the deployment.")
 @click.option("--table", metavar="NAME", help="Its situation table, instead of --stack.")
-@click.option("--twin", metavar="URL", default="http://127.0.0.1:8080", show_default=True, help="Address of the twin.")
+@click.option("--twin", metavar="URL", default=TWIN, show_default=True, help="Address of the twin.")
 @click.option("--region", help="AWS region of --stack or --table, if not the configured one.")
 @click.option("--deployed-preset", metavar="NAME", help="Preset that the deployment falls back to; a --stack knows it.")
 @click.pass_context
@@ -152,7 +45,7 @@ def main(
     """Remember which deployment is meant."""
     if stack and table:
         raise click.UsageError("--stack and --table exclude each other")
-    context.obj = Place(table, stack, twin.rstrip("/"), region, deployed_preset)
+    context.obj = Place(stack, twin.rstrip("/"), region, table, deployed_preset)
 
 
 @main.command()
@@ -304,7 +197,7 @@ def _show_changes(before: str, after: str, before_name: str, after_name: str) ->
 def _agreed(question: str, yes: bool) -> bool:
     if yes or click.confirm(question):
         return True
-    raise _failure("nothing was written")
+    raise failure("nothing was written")
 
 
 def _done(version: int) -> None:
