@@ -46,6 +46,7 @@ AFTERWARDS = timedelta(minutes=40)  # of the next day, in which the last window 
 AT_REST_S = 30.0  # that an execution may take between two waits
 DRAINED_S = 120.0  # that a window may take to be gone, in real time
 PATIENCE_S = 35.0
+WAITING = ("Creating", "CloseEach")  # the states in which an execution waits for the clock
 
 
 @dataclass(frozen=True)
@@ -169,11 +170,7 @@ class Driver:
         time.sleep(0.3)  # the schedule looks at the clock a few times a second
         while True:
             state = _get(self._port, "state")
-            busy = [
-                it
-                for it in state["executions"]
-                if it["status"] == "RUNNING" and it["state"] not in ("Creating", "Drain")
-            ]
+            busy = [it for it in state["executions"] if it["status"] == "RUNNING" and it["state"] not in WAITING]
             if not busy or time.monotonic() > give_up_at:
                 return state
             time.sleep(0.05)

@@ -108,6 +108,9 @@ class World:
         return {
             "policy": {"name": view.policy.name, "version": view.policy_version},
             "spend": {"day": day, **amounts, "limit_nano_usd": view.policy.budget.daily_nano_usd},
+            "windows": [
+                window.model_dump(include={"name", "start", "end", "target", "units"}) for window in view.policy.windows
+            ],
             "capacity": {name: asdict(capacity) for name, capacity in view.situation.capacity.items()},
             "health": {name: asdict(health) for name, health in view.situation.health.items()},
             "situation": {sk: row for sk, row in situation.items() if sk != "POLICY"},

@@ -229,7 +229,8 @@ def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template
     for alarm in alarms:
         assert alarm["AlarmDescription"]
         assert alarm["Statistic"] == ("Maximum" if alarm["Namespace"] == "AWS/SQS" else "Sum")
-        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 1)
+        period_s = 600 if alarm["MetricName"] == "CapacityNotServing" else 60  # counted by every fifth minute's tick
+        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (period_s, 1)
         assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
         assert alarm["TreatMissingData"] == "notBreaching"
         assert chosen_by(alarm["AlarmActions"], ("HasAlarmTopic",)) == [{"Ref": "AlarmTopicArn"}]

@@ -98,7 +98,7 @@ def _subject(owner: str, ended: Ended) -> str:
 
 
 def _opening_sentence(opening: Opening) -> str:
-    hours = max(0.0, (opening.ends_s - opening.began_s) / 3600)
+    hours = opening.planned_nano_usd / opening.hour_nano_usd if opening.hour_nano_usd else 0.0
     what = f"{opening.units} x {opening.model} for {opening.window} of {opening.day}"
     money = f"${usd(opening.planned_nano_usd):,.2f}{'' if opening.price_verified else ' (assumed price)'}"
     why = f": {'; '.join(opening.reasons)}" if opening.reasons else ""

@@ -153,10 +153,10 @@ def _anew(earlier: Record, opening: Opening) -> dict[str, object]:
 
 
 def _cost_nano_usd(record: Record, now_s: float) -> int:
-    """What another purchase of the day costs: what it has cost once it is gone, before that what is planned."""
-    if record.gone_s:
+    """What a window's other purchases of the day cost: those that are gone as billed, one that is not as planned."""
+    if record.gone_s or not record.created_s:
         return math.ceil(record.unit_hours(now_s) * record.unit_hour_nano_usd)
-    return record.planned_nano_usd if record.state in ("creating", "serving", "retained") else 0
+    return math.ceil(record.unit_s / 3600 * record.unit_hour_nano_usd) + record.planned_nano_usd
 
 
 def _condition(found: Purchase | None, *, is_overdue: bool) -> tuple[str, ...]:

@@ -240,8 +240,11 @@ class Planner:
         window, day = facts.occurrence.window, facts.occurrence.day.isoformat()
         offer = offer_for(self._policy(), window.name)
         if offer is not None:
-            minutes = self._utilisation.minutes(window.name, day, facts.now_s - WATCHED_MINUTES * 60)
-            seen = fullness(minutes, WATCHED_MINUTES, window.units, offer.unit_tokens_per_minute)
+            since_s = facts.now_s - facts.now_s % 60 - WATCHED_MINUTES * 60
+            now = f"{jst(facts.now_s):%Y-%m-%dT%H:%M}"
+            full = [it for it in self._utilisation.minutes(window.name, day, since_s) if it.at < now]
+            units = sum(purchase.units for purchase in facts.purchases if purchase.arn == facts.row.arn)
+            seen = fullness(full, WATCHED_MINUTES, units, offer.unit_tokens_per_minute)
             percent("CapacityUtilisation", seen.mean_share * 100)
 
     def _window(self, request: Request) -> Window:
