@@ -7,7 +7,6 @@ turns under way have to finish before their capacity goes.
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 import threading
 import time
@@ -26,7 +25,9 @@ from websockets.exceptions import WebSocketException
 
 from local.clock import JST
 from local.invoke import twin_at
-from tools import smoke
+from tools import capacity_tables, smoke
+from tools.capacity_figures import Figures
+from tools.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ QUESTIONS = (
     "おはようございます。送料はいくらですか?",
     "Compare the themes of Parasyte and Ajin in depth, and explain why their endings differ.",
 )
+LEAD, DRAIN = timedelta(minutes=30), timedelta(minutes=2)  # of the template's default, and with some room
 TICK = timedelta(minutes=5)  # of the schedule
 PAST_TICK_S = 2  # so that the tick has come for certain
 BEFORE_END_S = 3
@@ -294,20 +296,14 @@ def main(port: int, day: datetime | None, shoppers: int, step: int) -> None:
                 progress.update(task, completed=minutes, description=f"{now:%H:%M}", seen=_alive(state))
 
             result = driver.drive(tell)
+        capacity_tables.show_report(Figures(Place(None, f"http://{HOST}:{twin.port}", None)).report(chosen, 1))
         httpx.delete(f"http://{HOST}:{twin.port}/twin/clock", timeout=10)
     Console().print(_shares(result))
-    click.echo(json.dumps([_line(it) for it in result.purchases], ensure_ascii=False, indent=1))
-    wrong = list(complaints(result, timedelta(minutes=30), timedelta(minutes=2)))
+    wrong = list(complaints(result, LEAD, DRAIN))
     for complaint in wrong:
         click.echo(f"not as promised: {complaint}", err=True)
     click.echo(f"{len(result.asked)} turns, {len(result.unanswered)} without an answer; {len(wrong)} complaints")
     sys.exit(1 if wrong else 0)
-
-
-def _line(purchase: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: purchase[name] for name in ("name", "units", "created_at", "in_service_at", "deleted_at", "unit_hours")
-    }
 
 
 if __name__ == "__main__":
