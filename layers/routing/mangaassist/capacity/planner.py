@@ -70,7 +70,7 @@ class Planner:
             self._hold(facts, window)
         decision = planning.decide(request, facts)
         if request.action == "keep":
-            self._watch(facts, decision.note)
+            self._watch(facts)
         closing = tuple(self._closing(purchase, why) for purchase, why in decision.closing)
         opening, note = None, decision.note
         if decision.opens:
@@ -229,11 +229,11 @@ class Planner:
             gives_up_s=self._now_s() + give_up_s(policy),
         )
 
-    def _watch(self, facts: Facts, note: str) -> None:
+    def _watch(self, facts: Facts) -> None:
         """Say how full capacity is, and raise the alarm when a window has begun and nothing serves in it."""
         if facts.occurrence is None or facts.mode != "live":
             return
-        if note != planning.SERVES:
+        if not planning.is_served(facts):
             if facts.occurrence.starts.timestamp() <= facts.now_s:
                 count("CapacityNotServing")
             return
