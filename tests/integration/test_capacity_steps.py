@@ -541,6 +541,17 @@ def test_what_was_deleted_outside_the_workflow_is_noticed_and_withdrawn(house: H
     )
 
 
+@pytest.mark.parametrize("leaves", ["closed", "failed", "given_up"])
+def test_a_closing_that_died_before_it_noted_the_end_keeps_its_state_and_reason(house: House, leaves: str) -> None:
+    house.opened()
+    house.register.note("peak", DAY, state=leaves, reason="why")
+    house.cloud.alive.clear()
+    house.set_clock("19:00")
+    house.plan()
+    record = house.record()
+    assert (record.state, record.reason, record.gone_s) == (leaves, "why", at("19:00"))
+
+
 def test_what_was_deleted_outside_the_workflow_can_be_opened_again_at_once(house: House) -> None:
     house.opened()
     house.cloud.alive.clear()

@@ -149,13 +149,9 @@ class Planner:
         first, last = today - timedelta(days=LOOKED_BACK_DAYS), today + timedelta(days=1)
         for record in self._register.records(first.isoformat(), last.isoformat()):
             if record.window == window and self._has_vanished(record, alive):
-                self._register.note(
-                    window,
-                    record.day,
-                    state="closed",
-                    gone_s=self._now_s(),
-                    reason="it was deleted outside the workflow",
-                )
+                is_ours = record.state in planning.HELD  # whoever deleted it did not come to note that it is gone
+                why = {} if is_ours else {"state": "closed", "reason": "it was deleted outside the workflow"}
+                self._register.note(window, record.day, gone_s=self._now_s(), **why)
         return is_changed
 
     def _has_vanished(self, record: Record, alive: set[str]) -> bool:
