@@ -23,7 +23,8 @@ DAY = "2026-11-25"
 OWNER = "mangaassist"
 LEAD = timedelta(minutes=30)
 RULES = Rules(owner=OWNER, region="us-east-1", mode="live", lead=LEAD)
-HOUR_NANO_USD = 23_000_000_000
+UNIT_HOUR_NANO_USD = 23_000_000_000
+HOUR_NANO_USD = 2 * UNIT_HOUR_NANO_USD
 NAME = f"{OWNER}-peak-{DAY}"
 
 
@@ -35,6 +36,9 @@ def at(clock: str, day: str = DAY) -> float:
 
 def arn(number: int = 1) -> str:
     return f"arn:aws:bedrock:us-east-1:123456789012:provisioned-model/{number:012d}"
+
+
+COMMITTED: dict[str, Any] = {"commitment": "OneMonth", "committed_until_s": at("24:00") + 20 * 86_400}
 
 
 def purchase(number: int = 1, **changes: Any) -> Purchase:
@@ -49,7 +53,7 @@ def opening(**changes: Any) -> Opening:
         "name": NAME,
         "model": "amazon.nova-pro-v1:0:300k",
         "units": 2,
-        "unit_hour_nano_usd": HOUR_NANO_USD,
+        "unit_hour_nano_usd": UNIT_HOUR_NANO_USD,
         "price_verified": True,
         "target": "provisioned-sonnet",
         "mode": "live",
@@ -58,7 +62,7 @@ def opening(**changes: Any) -> Opening:
         "starts_s": at("18:00"),
         "ends_s": at("24:00"),
         "unit_tokens_per_minute": 50_000,
-        "planned_nano_usd": 13 * HOUR_NANO_USD,
+        "planned_nano_usd": 13 * UNIT_HOUR_NANO_USD,
         "began_s": at("17:30"),
     }
     return Opening(**(fields | changes))
@@ -71,7 +75,7 @@ def closing(number: int = 1, **changes: Any) -> Closing:
         "name": NAME,
         "model": "amazon.nova-pro-v1:0:300k",
         "units": 2,
-        "unit_hour_nano_usd": HOUR_NANO_USD,
+        "unit_hour_nano_usd": UNIT_HOUR_NANO_USD,
         "price_verified": True,
         "arn": arn(number),
         "why": "its window has ended",

@@ -10,7 +10,7 @@ import pytest
 
 from mangaassist.capacity.control_plane import Lifecycle
 from mangaassist.capacity.guard import Market, refusals, warnings
-from tests.unit.purchases import HOUR_NANO_USD, opening
+from tests.unit.purchases import UNIT_HOUR_NANO_USD, opening
 
 LAST_DAY = date(2026, 11, 25)
 MARKET = Market(
@@ -65,7 +65,7 @@ def test_each_reason_alone_keeps_money_from_being_spent(name: str) -> None:
 
 def test_all_reasons_are_told_at_once_so_that_all_can_be_mended_at_once() -> None:
     against = refusals(
-        opening(planned_nano_usd=13 * HOUR_NANO_USD),
+        opening(planned_nano_usd=13 * UNIT_HOUR_NANO_USD),
         market(sold=None, policy_end_of_life=LAST_DAY, quota=1.0, most_today_nano_usd=1),
     )
     assert len(against) == 4
