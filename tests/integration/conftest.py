@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from moto import mock_aws
 
+from mangaassist.observability import metrics
 from tests.integration import tables
+from tests.integration.capacity_house import House
 from tests.unit.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -42,3 +44,11 @@ def dynamodb(wired: tuple[tables.Door, DynamoDBClient], door: tables.Door) -> It
         tables.create(wired[1])
         door.requests.clear()
         yield wired[1]
+
+
+@pytest.fixture
+def house(dynamodb: DynamoDBClient, door: tables.Door, clock: FakeClock) -> Iterator[House]:
+    """The workflow at the start of its window, with no metric counted yet."""
+    metrics.clear_metrics()
+    yield House(dynamodb, door, clock)
+    metrics.clear_metrics()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mangaassist.capacity.utilisation import Use
 from mangaassist.chat.conversation import Clock, Conversation, Stores
 from mangaassist.chat.followup import Followup
 from mangaassist.chat.reception import Reception
@@ -23,7 +24,7 @@ from mangaassist.routing import policy
 from mangaassist.routing.backends import Message, TextDelta
 from mangaassist.routing.estimates import Estimates
 from mangaassist.routing.failover import Failover
-from mangaassist.routing.situation import Situation
+from mangaassist.routing.situation import Capacity, Situation
 from mangaassist.routing.store import View
 from tests.unit.fakes import (
     After,
@@ -43,9 +44,7 @@ from tests.unit.fakes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mangaassist.capacity.utilisation import Use
     from mangaassist.money.ledger import TurnAccount
-    from mangaassist.routing.situation import Capacity
 
 POLICY = policy.preset("current")
 ALICE, BOB = Shopper("alice", "conn-a"), Shopper("bob", "conn-b")
@@ -72,8 +71,10 @@ class World:
     purse: FakePurse = field(default_factory=FakePurse)
     store_s: float = 0.005
     policy: policy.Policy = POLICY
+    touched: list[str] = field(default_factory=list)
 
     def touch(self, part: str, limit_s: float = 1.3) -> None:
+        self.touched.append(part)
         self.clock.sleep(limit_s if part in self.down else self.store_s)
         if part in self.down:
             raise StoreUnavailable(part)
@@ -419,6 +420,58 @@ def test_logs_carry_no_word_of_what_was_said(caplog: pytest.LogCaptureFixture) -
     logged = str([record.__dict__ for record in caplog.records])
     assert "turn_id" in logged
     assert "秘密" not in logged
+
+
+NIGHT = policy.Window(name="business", start="00:00", end="09:00", target="provisioned-haiku", units=1)
+NIGHTS = POLICY.model_copy(update={"windows": (NIGHT,)})
+HAIKU = Capacity("arn:aws:bedrock:x", 1, 4e9, window="business", day="2026-11-23")
+FULL = replace(HAIKU, saturated_until_s=4e9)
+
+
+def bought(scripts: dict[str, list[list[After]]], capacity: Capacity = HAIKU, down: set[str] | None = None) -> House:
+    """A house at an hour for which capacity of the fast class was bought."""
+    situation = Situation(capacity={"provisioned-haiku": capacity})
+    return House(scripts, policy=NIGHTS, situation_now=situation, down=down or set())
+
+
+def test_what_a_turn_takes_of_capacity_is_noted() -> None:
+    house = bought({"provisioned-haiku": [answer("はい", "。")]})
+    end = house.ask()[-1]
+    assert (end["target"], end["cost_usd"]) == ("provisioned-haiku", 0)
+    assert house.world.uses == [(HAIKU, Use(requests=1, input_tokens=50, output_tokens=2))]
+
+
+def test_a_turn_that_spilled_over_is_noted_too() -> None:
+    throttled = bought({"provisioned-haiku": [fails("throttled")], "ondemand-haiku": [answer("はい")]})
+    assert throttled.ask()[-1]["target"] == "ondemand-haiku"
+    assert throttled.world.uses == [(HAIKU, Use(throttled=1, spilled=1))]
+    kept_off = bought({"ondemand-haiku": [answer("はい")]}, FULL)
+    kept_off.ask()
+    assert kept_off.world.uses == [(FULL, Use(spilled=1))]
+
+
+def test_a_turn_that_never_met_capacity_asks_no_table_for_it() -> None:
+    house = House({"ondemand-haiku": [answer("はい")]})
+    house.ask()
+    assert "utilisation" not in house.world.touched
+
+
+def test_the_use_of_capacity_is_noted_after_everything_that_the_shopper_waits_for() -> None:
+    house = bought({"provisioned-haiku": [answer("はい。")]})
+    house.ask()
+    assert house.world.touched[-1] == "utilisation"
+    assert house.poster.at[-1] < house.clock.monotonic()
+
+
+def test_an_outage_of_the_use_of_capacity_costs_the_shopper_nothing() -> None:
+    calm, troubled = (bought({"provisioned-haiku": [answer("はい。")]}, down=down) for down in (set(), {"utilisation"}))
+    frames = [house.ask(message_id="m", session_id="s") for house in (calm, troubled)]
+    assert [[frame["type"] for frame in each] for each in frames] == [["start", "delta", "end"]] * 2
+    assert frames[0][-1]["total_ms"] == frames[1][-1]["total_ms"]
+    assert troubled.world.uses == []
+    assert troubled.world.accounts[0].attempts == calm.world.accounts[0].attempts
+    assert len(troubled.world.memory["s"].history) == 2
+    assert "frames" in next(iter(troubled.world.records.values()))
 
 
 SCRIPTS = {

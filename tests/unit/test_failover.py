@@ -194,6 +194,29 @@ def test_a_rejected_call_is_not_tried_on_another_model() -> None:
     assert Failed("ondemand-sonnet", "denied") in bench.happenings
 
 
+@pytest.mark.parametrize("outcome", ["denied", "invalid"])
+def test_capacity_that_refuses_calls_does_not_keep_a_turn_from_its_answer_on_demand(outcome: str) -> None:
+    bench = Bench(
+        {"provisioned-sonnet": [[After(0.01, Rejected(outcome))]], "ondemand-sonnet": [answer("S")]},
+        chain=("provisioned-sonnet", *COMPLEX),
+        situation=Situation(capacity={"provisioned-sonnet": Capacity("arn:aws:bedrock:x", 2, 4e9)}),
+    ).run()
+    assert bench.text == "S"
+    assert bench.outcomes == [("provisioned-sonnet", outcome), ("ondemand-sonnet", "answered")]
+    assert Failed("provisioned-sonnet", outcome) in bench.happenings, "the operators have to know"
+
+
+def test_what_capacity_and_on_demand_both_refuse_ends_the_chain() -> None:
+    denied = [After(0.01, Rejected("denied"))]
+    bench = Bench(
+        {"provisioned-sonnet": [denied], "ondemand-sonnet": [list(denied)]},
+        chain=("provisioned-sonnet", *COMPLEX),
+        situation=Situation(capacity={"provisioned-sonnet": Capacity("arn:aws:bedrock:x", 2, 4e9)}),
+    ).run()
+    assert bench.backend.asked == ["provisioned-sonnet", "ondemand-sonnet"]
+    assert bench.text == "catalogue"
+
+
 def test_with_little_time_left_the_quality_class_gives_way() -> None:
     bench = Bench({"ondemand-haiku": [answer("早い")]}, seconds=4.5).run()
     assert bench.backend.asked == ["ondemand-haiku"]

@@ -64,6 +64,14 @@ def test_both_presets_are_valid_and_their_canonical_text_is_stable(name: str) ->
         ("answer/least_tokens", 513, "answer.least_tokens"),
         ("answer/expected_tokens", 250, "answer.expected_tokens"),
         ("complexity_threshold", 1.5, "complexity_threshold"),
+        ("windows/1/units", 0, "windows.1.units"),
+        ("provisioning", {"daily_usd": 0}, "provisioning.daily_usd"),
+        ("provisioning", {"give_up_minutes": 4}, "provisioning.give_up_minutes"),
+        ("models/nova-pro/provisioned/unit_hour_usd", "0", "models.nova-pro.provisioned.unit_hour_usd"),
+        ("models/nova-pro/provisioned/unit_hour_usd", "23.0000001", "models.nova-pro.provisioned.unit_hour_usd"),
+        ("models/nova-pro/provisioned/unit_tokens_per_minute", 0, "models.nova-pro.provisioned.unit_tokens_per_min"),
+        ("models/nova-pro/provisioned/verified", ..., "models.nova-pro.provisioned.verified"),
+        ("models/nova-pro/provisioned/id", "a model", "models.nova-pro.provisioned.id"),
     ],
 )
 def test_a_mistake_is_named_by_field_and_reason(path: str, value: object, told: str) -> None:
@@ -102,6 +110,58 @@ def test_a_window_may_cross_midnight() -> None:
     assert late.contains(1 * 60 + 59)
     assert not late.contains(2 * 60)
     assert len(late.minutes()) == 240
+
+
+@pytest.mark.parametrize("commitment", ["OneMonth", "SixMonths"])
+def test_a_commitment_on_a_window_is_refused_with_what_it_would_cost(commitment: str) -> None:
+    with pytest.raises(PolicyInvalid) as refusal:
+        policy.load(changed("windows/1/commitment", commitment))
+    told = str(refusal.value)
+    assert told.startswith(f"windows.1: commitment: {commitment} cannot be scheduled")
+    assert "billed around the clock and cannot be deleted before its term ends" in told
+    assert "buy it by hand" in told
+
+
+def test_no_commitment_is_what_a_window_has_and_may_say() -> None:
+    assert policy.load(changed("windows/1/commitment", "none")) == policy.preset("current")
+
+
+@pytest.mark.parametrize(("start", "end"), [("00:00", "22:01"), ("12:00", "10:01"), ("09:00", "09:00")])
+def test_a_window_longer_than_22_hours_is_refused_because_the_next_one_is_bought_before_it_starts(
+    start: str, end: str
+) -> None:
+    with pytest.raises(ValueError, match="a window lasts at most 22 hours") as refusal:
+        Window.model_validate({"name": "peak", "start": start, "end": end, "target": "provisioned-sonnet", "units": 1})
+    assert "around the clock is bought by hand" in str(refusal.value)
+
+
+@pytest.mark.parametrize(("start", "end"), [("00:00", "22:00"), ("12:00", "10:00")])
+def test_a_window_may_last_22_hours(start: str, end: str) -> None:
+    longest = Window(name="peak", start=start, end=end, target="provisioned-sonnet", units=1)
+    assert len(longest.minutes()) == 22 * 60
+
+
+@pytest.mark.parametrize("name", ["current", "claude-3"])
+def test_every_window_of_a_preset_has_an_offer_whose_price_nobody_has_verified(name: str) -> None:
+    loaded = policy.preset(name)
+    for window in loaded.windows:
+        offer = loaded.model_of(window.target).provisioned
+        assert offer is not None
+        assert offer.unit_hour_nano_usd > 0
+        assert not offer.verified, "AWS publishes none"
+        assert offer.source
+
+
+def test_an_offer_is_priced_to_the_nano_dollar() -> None:
+    loaded = policy.load(changed("models/nova-pro/provisioned/unit_hour_usd", "23.000001"))
+    offer = loaded.models["nova-pro"].provisioned
+    assert offer is not None
+    assert offer.unit_hour_nano_usd == 23_000_001_000
+
+
+def test_a_model_without_an_offer_is_a_policy_all_the_same() -> None:
+    loaded = policy.load(changed("models/nova-pro/provisioned", ...))
+    assert loaded.models["nova-pro"].provisioned is None
 
 
 def test_the_price_of_the_day_is_charged() -> None:

@@ -106,6 +106,33 @@ def test_capacity_is_not_used_from_its_announced_end_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("now", "asked", "situation", "spilled"),
+    [
+        (BUSINESS, SIMPLE, {"capacity": SATURATED}, "provisioned-haiku"),
+        (PEAK, SIMPLE, {"capacity": SATURATED}, "provisioned-sonnet"),
+        (BUSINESS, SIMPLE, {"capacity": PUBLISHED}, None),
+        (BUSINESS, SIMPLE, {}, None),
+        (NIGHT, SIMPLE, {"capacity": SATURATED}, None),
+        (BUSINESS, COMPLEX, {"capacity": SATURATED}, None),
+        (PEAK, COMPLEX, {"capacity": SATURATED}, None),
+        (PEAK, SIMPLE, {"capacity": SATURATED, "committed_nano_usd": DAY_NANO_USD}, None),
+        (BUSINESS, SIMPLE, {"capacity": {"provisioned-sonnet": SATURATED["provisioned-sonnet"]}}, None),
+    ],
+)
+def test_a_question_spills_over_when_only_fullness_keeps_it_off_its_windows_capacity(
+    now: datetime, asked: Question, situation: dict[str, Any], spilled: str | None
+) -> None:
+    assert decide(asked, Situation(**situation), POLICY, now).spilled == spilled
+
+
+def test_full_capacity_that_is_down_or_over_spills_nothing_over() -> None:
+    down = Situation(capacity=SATURATED, health={"provisioned-haiku": Health(failures=3, open_until_s=FOREVER)})
+    assert decide(SIMPLE, down, POLICY, BUSINESS).spilled is None
+    over = Capacity(ARN, 1, BUSINESS.timestamp(), saturated_until_s=FOREVER)
+    assert decide(SIMPLE, Situation(capacity={"provisioned-haiku": over}), POLICY, BUSINESS).spilled is None
+
+
+@pytest.mark.parametrize(
     ("clock", "name"),
     [
         ((8, 59), None),

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mangaassist.capacity.control_plane import ControlPlane
-    from mangaassist.capacity.register import Register
+    from mangaassist.capacity.register import Record, Register
     from mangaassist.capacity.workflow import Closing
     from mangaassist.routing.policy import Policy
 
 BUSY_S = 30  # before what cannot be deleted yet is tried again
 CONFIRM_S = 10  # before what was deleted is looked for again
+ENDED_BADLY = ("failed", "given_up")  # a state that an execution which finishes the closing leaves as it is
 UNDELETABLE = frozenset({"Bedrock.ConflictException", "Bedrock.ValidationException"})  # which one is not documented
 
 
@@ -42,7 +43,8 @@ class Closer:
     def withdraw(self, closing: Closing) -> Closing:
         """Send no more turns to it, and say how long those that may be under way need."""
         safe_s = self._register.withdraw(closing.window, closing.arn, drain_s(self._policy().limits))
-        if self._is_recorded(closing):
+        record = self._register.record(closing.window, closing.day)
+        if _is_about(record, closing) and record.state not in ENDED_BADLY:
             self._register.note(closing.window, closing.day, state=closing.leaves, reason=closing.why, tended_until_s=0)
         return self._draining(closing, safe_s)
 
@@ -64,7 +66,7 @@ class Closer:
             if self._now_s() > closing.gives_up_s:
                 raise ControlPlaneError("Capacity.NotDeleted", f"{closing.name} was deleted and is still there")
             return closing.model_copy(update={"wait_s": CONFIRM_S}).turned("deleting")
-        if self._is_recorded(closing):
+        if _is_about(self._register.record(closing.window, closing.day), closing):
             self._register.note(closing.window, closing.day, gone_s=self._now_s())
         self._register.forget(closing.window, closing.arn)
         return closing.turned("gone")
@@ -74,9 +76,10 @@ class Closer:
         found = self._control_plane.get(closing.arn)
         if found is not None and found.commitment:
             until_s = found.committed_until_s
-            self._register.note(
-                closing.window, closing.day, state="retained", reason=str(error), committed_until_s=until_s or 0
-            )
+            if _is_about(self._register.record(closing.window, closing.day), closing):
+                self._register.note(
+                    closing.window, closing.day, state="retained", reason=str(error), committed_until_s=until_s or 0
+                )
             return closing.model_copy(update={"committed_until_s": until_s}).turned("retained", str(error))
         if self._now_s() > closing.gives_up_s:
             raise error
@@ -86,9 +89,9 @@ class Closer:
         wait_s = max(0, math.ceil(safe_s - self._now_s()))
         return closing.model_copy(update={"wait_s": wait_s}).turned("draining")
 
-    def _is_recorded(self, closing: Closing) -> bool:
-        """Whether the day's record is about this purchase and not about another one of the same window."""
-        record = self._register.record(closing.window, closing.day)
-        if record.arn not in ("", closing.arn):
-            return False
-        return record.state not in HELD or not record.gone_s
+
+def _is_about(record: Record, closing: Closing) -> bool:
+    """Whether the day's record is about this purchase and not about another one of the same window."""
+    if record.arn not in ("", closing.arn):
+        return False
+    return record.state not in HELD or not record.gone_s

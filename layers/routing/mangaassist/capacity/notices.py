@@ -5,6 +5,7 @@ Capacity is never in a turn's way: shoppers are answered on demand meanwhile, an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mangaassist.capacity.workflow import Closing, Ended, Opening, Priced
 
 MOST_SUBJECT = 100  # characters that SNS takes
+# What differs from tick to tick while the trouble is the same: what is still to be paid, and AWS's request ids.
+PASSING = re.compile(r"\$[\d,.]*\d|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 BY_ERROR = {
     "Bedrock.ServiceQuotaExceededException": (
         "Ask AWS Support for no-commitment model units (docs/operations.md, Quota); the next tick tries again."
@@ -84,10 +87,10 @@ def notice(ended: Ended, owner: str, billed: Sequence[Billed] | None) -> Notice 
         "",
         *([f"What: {_what(what)}"] if what else []),
         f"Billed now: {_billed(billed)}",
-        *(f"To do: {step}" for step in _steps(ended)),
+        *(f"To do: {step}" for step in dict.fromkeys(_steps(ended))),
         "Shoppers are answered on demand meanwhile: no turn fails for want of capacity.",
     ]
-    gist = "|".join((ended.request.action, headline))
+    gist = "|".join((ended.request.action, PASSING.sub("…", headline)))
     return Notice(_subject(owner, ended), "\n".join(lines), gist[:512])
 
 

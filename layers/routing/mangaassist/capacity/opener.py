@@ -61,17 +61,18 @@ class Opener:
     def create(self, opening: Opening) -> Opening:
         """Buy; the same name again is the same purchase, so that a lost answer costs nothing."""
         now_s = self._now_s()
+        earlier = self._register.record(opening.window, opening.day)  # first: who overtakes us from here on changes it
         if now_s >= opening.ends_s or self._is_overtaken(opening):
             return opening.turned("overtaken")
-        earlier = self._register.record(opening.window, opening.day)
-        self._register.note(
-            opening.window,
-            opening.day,
+        is_another = bool(earlier.gone_s) and earlier.number != opening.number
+        if not self._register.note_after(
+            earlier,
             state="creating",
             reason="; ".join(opening.reasons),
             tended_until_s=opening.tended_until_s(now_s),
-            **(opening.purchased() | _anew(earlier, opening)),
-        )
+            **(opening.purchased() | (earlier.anew() if is_another else {})),
+        ):
+            return opening.turned("overtaken")
         arn = self._control_plane.create(
             Order(
                 name=opening.name,
@@ -103,6 +104,7 @@ class Opener:
         now_s = self._now_s()
         if now_s >= opening.ends_s:
             return opening.turned("overtaken")
+        record = self._register.record(opening.window, opening.day)
         published = {
             "arn": str(opening.arn),
             "target": opening.target,
@@ -112,28 +114,24 @@ class Opener:
         }
         if not self._register.publish(opening.window, opening.fence, published):
             return opening.turned("overtaken")
-        self._register.note(opening.window, opening.day, state="serving", serving_s=now_s, tended_until_s=0)
-        return opening.turned("serving")
+        is_noted = self._register.note_after(record, state="serving", serving_s=now_s, tended_until_s=0)
+        return opening.turned("serving" if is_noted else "overtaken")
 
     def _is_overtaken(self, opening: Opening) -> bool:
         return self._register.row(opening.window).fence != opening.fence
 
     def _market(self, opening: Opening, policy: Policy) -> Market:
         is_custom = CUSTOM_MODEL in opening.model
-        others = (
-            record
-            for record in self._register.records(opening.day, opening.day)
-            if (record.window, record.number) != (opening.window, opening.number)
-        )
+        records = self._register.records(opening.day, opening.day)
         return Market(
             region=self._rules.region,
             sold=self._control_plane.lifecycle(opening.model),
             quota=self._quota("custom models" if is_custom else "base models"),
             units_in_use=self._control_plane.uncommitted_units(custom=is_custom),
-            planned_today_nano_usd=sum(_cost_nano_usd(record, self._now_s()) for record in others),
+            planned_today_nano_usd=sum(_other_cost_nano_usd(record, opening, self._now_s()) for record in records),
             most_today_nano_usd=policy.provisioning.daily_nano_usd,
             policy_end_of_life=policy.model_of(opening.target).end_of_life,
-            last_day=jst(opening.ends_s).date(),
+            last_day=jst(opening.ends_s - 1).date(),  # the end is not part of the window
         )
 
     def _quota(self, models: str) -> float | None:
@@ -144,19 +142,17 @@ class Opener:
             return None
 
 
-def _anew(earlier: Record, opening: Opening) -> dict[str, object]:
-    """What a record that was about an earlier purchase starts again with; its unit-seconds are kept."""
-    if not earlier.gone_s or earlier.number == opening.number:
-        return {}
-    billed_s = earlier.unit_hours(earlier.gone_s) * 3600
-    return {"unit_s": billed_s, "arn": "", "created_s": 0, "serving_s": 0, "gone_s": 0}
+def _other_cost_nano_usd(record: Record, opening: Opening, now_s: float) -> int:
+    """What the purchases of a record cost the day beside this one: those that are gone, and one that is alive."""
+    if (record.window, record.number) == (opening.window, opening.number) and not record.gone_s:
+        return _earlier_nano_usd(record)
+    if record.state in ("creating", "serving", "retained") and not record.gone_s:
+        return _earlier_nano_usd(record) + record.planned_nano_usd
+    return math.ceil(record.unit_hours(now_s) * record.unit_hour_nano_usd)
 
 
-def _cost_nano_usd(record: Record, now_s: float) -> int:
-    """What a window's other purchases of the day cost: those that are gone as billed, one that is not as planned."""
-    if record.gone_s or not record.created_s:
-        return math.ceil(record.unit_hours(now_s) * record.unit_hour_nano_usd)
-    return math.ceil(record.unit_s / 3600 * record.unit_hour_nano_usd) + record.planned_nano_usd
+def _earlier_nano_usd(record: Record) -> int:
+    return math.ceil(record.unit_s / 3600 * record.unit_hour_nano_usd)
 
 
 def _condition(found: Purchase | None, *, is_overdue: bool) -> tuple[str, ...]:

@@ -62,15 +62,14 @@ class Planner:
         window = self._window(request)
         if request.action == "plan":
             return Plan(request=request, opening=self._rehearsal(window))
-        row = self._register.row(window.name)  # before anything else: what changes from here on overtakes us
-        facts = self._facts(window, row)
+        facts = self._facts(window)
         if request.action == "open":
             self._check_open(facts, window)
         if request.action == "close":
             self._hold(facts, window)
         decision = planning.decide(request, facts)
         if request.action == "keep":
-            self._watch(facts, decision.note)
+            self._watch(facts)
         closing = tuple(self._closing(purchase, why) for purchase, why in decision.closing)
         opening, note = None, decision.note
         if decision.opens:
@@ -87,7 +86,7 @@ class Planner:
                 wanted.add((window.name, occurrence.day.isoformat()))
         owned = self._control_plane.owned(self._rules.owner)
         for window in policy.windows:
-            self._tidy(window.name, owned)
+            self._tidy(window.name, self._register.row(window.name), owned)
         strays = planning.strays(owned, frozenset(wanted), now.timestamp())
         if strays:
             count("CapacityStray", len(strays))
@@ -98,11 +97,10 @@ class Planner:
             notes=() if strays else ("nothing is alive outside its window",),
         )
 
-    def _facts(self, window: Window, row: Row) -> Facts:
+    def _facts(self, window: Window) -> Facts:
         now = self._now()
         occurrence = windows.occurrence_at(window, now, self._rules.lead)
-        owned = self._control_plane.owned(self._rules.owner)
-        self._tidy(window.name, owned)
+        row, owned = self._seen(window.name)
         return Facts(
             occurrence=occurrence,
             row=row,
@@ -127,27 +125,34 @@ class Planner:
             day = facts.occurrence.day.isoformat()
             self._register.note(window.name, day, state="closed", reason="closed by hand", tended_until_s=0)
 
-    def _tidy(self, window: str, owned: Iterable[Purchase]) -> None:
-        """Bring row and records up to what has gone by itself, or by the hand of somebody."""
+    def _seen(self, window: str) -> tuple[Row, tuple[Purchase, ...]]:
+        """A window's row and then what is alive: whoever acts on the window after the row was read overtakes us."""
+        while True:
+            row = self._register.row(window)
+            owned = self._control_plane.owned(self._rules.owner)
+            if not self._tidy(window, row, owned):
+                return row, owned
+
+    def _tidy(self, window: str, row: Row, owned: Iterable[Purchase]) -> bool:
+        """Bring row and records up to what has gone by itself, or by the hand of somebody; whether the row changed."""
         alive = {purchase.arn for purchase in owned}
-        row = self._register.row(window)
+        is_changed = False
         if row.arn and row.arn not in alive and self._is_gone(row.arn):
             self._register.withdraw(window, row.arn, 0)
             self._register.forget(window, row.arn)
+            is_changed = True
         for arn in set(row.draining) - alive:
             if self._is_gone(arn):
                 self._register.forget(window, arn)
+                is_changed = True
         today = self._now().date()
         first, last = today - timedelta(days=LOOKED_BACK_DAYS), today + timedelta(days=1)
         for record in self._register.records(first.isoformat(), last.isoformat()):
             if record.window == window and self._has_vanished(record, alive):
-                self._register.note(
-                    window,
-                    record.day,
-                    state="closed",
-                    gone_s=self._now_s(),
-                    reason="it was deleted outside the workflow",
-                )
+                is_ours = record.state in planning.HELD  # whoever deleted it did not come to note that it is gone
+                why = {} if is_ours else {"state": "closed", "reason": "it was deleted outside the workflow"}
+                self._register.note(window, record.day, gone_s=self._now_s(), **why)
+        return is_changed
 
     def _has_vanished(self, record: Record, alive: set[str]) -> bool:
         is_over = not record.arn or record.gone_s or record.arn in alive or record.tended_until_s > self._now_s()
@@ -158,24 +163,24 @@ class Planner:
 
     def _claimed(self, request: Request, facts: Facts, existing: Purchase | None) -> Opening | None:
         """An opening with a fence of its own; None when somebody has acted on the window since it was looked at."""
-        if facts.occurrence is None:
+        if facts.occurrence is None or facts.record is None:
             return None
         fence = self._register.claim(facts.occurrence.window.name, facts.row.fence)
         if fence is None:
             return None
         live = facts.mode == "live" if request.action == "keep" else request.live
         opening = self._opening(facts.occurrence, facts.record, fence, existing, mode="live" if live else "dry-run")
-        if existing:
-            self._register.note(
-                opening.window,
-                opening.day,
-                state="creating",
-                tended_until_s=opening.tended_until_s(facts.now_s),
-                created_s=existing.created_s,
-                arn=existing.arn,
-                **opening.purchased(),
-            )
-        return opening
+        if existing is None:
+            return opening
+        earlier = facts.record.anew() if facts.record.gone_s else {}
+        bought = {"arn": existing.arn, "created_s": existing.created_s}
+        is_noted = self._register.note_after(
+            facts.record,
+            state="creating",
+            tended_until_s=opening.tended_until_s(facts.now_s),
+            **(opening.purchased() | earlier | bought),
+        )
+        return opening if is_noted else None
 
     def _rehearsal(self, window: Window) -> Opening:
         occurrence = windows.next_occurrence(window, self._now(), self._rules.lead)
@@ -190,13 +195,15 @@ class Planner:
         price = offer.unit_hour_nano_usd if offer else 0
         number = _number(record, existing)
         starts_s, ends_s = occurrence.starts.timestamp(), occurrence.ends.timestamp()
-        paid_s = ends_s - max(now_s, occurrence.opens.timestamp())
+        units = existing.units if existing else window.units
+        began_s = existing.created_s if existing else now_s
+        paid_s = ends_s - max(began_s, occurrence.opens.timestamp())
         return Opening(
             window=window.name,
             day=occurrence.day.isoformat(),
             name=existing.name if existing else purchase_name(self._rules.owner, window.name, occurrence.day, number),
             model=offer.id if offer else NO_OFFER,
-            units=existing.units if existing else window.units,
+            units=units,
             unit_hour_nano_usd=price,
             unit_tokens_per_minute=offer.unit_tokens_per_minute if offer else 0,
             price_verified=bool(offer and offer.verified),
@@ -208,8 +215,8 @@ class Planner:
             number=number,
             starts_s=starts_s,
             ends_s=ends_s,
-            planned_nano_usd=math.ceil(paid_s / 3600 * window.units * price),
-            began_s=existing.created_s if existing else now_s,
+            planned_nano_usd=math.ceil(paid_s / 3600 * units * price),
+            began_s=began_s,
         )
 
     def _closing(self, purchase: Purchase, why: str) -> Closing:
@@ -229,11 +236,11 @@ class Planner:
             gives_up_s=self._now_s() + give_up_s(policy),
         )
 
-    def _watch(self, facts: Facts, note: str) -> None:
+    def _watch(self, facts: Facts) -> None:
         """Say how full capacity is, and raise the alarm when a window has begun and nothing serves in it."""
         if facts.occurrence is None or facts.mode != "live" or (facts.record and facts.record.state == "closed"):
             return
-        if note != planning.SERVES:
+        if not planning.is_served(facts):
             if facts.occurrence.starts.timestamp() <= facts.now_s:
                 count("CapacityNotServing")
             return

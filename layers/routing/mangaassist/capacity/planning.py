@@ -57,7 +57,7 @@ def decide(request: Request, facts: Facts) -> Decision:
         return Decision(note="its window is closed")
     if facts.mode == "off":
         return Decision(note="provisioning is off")
-    current = next((it for it in facts.purchases if it.arn not in facts.row.draining), None)
+    current = next((it for it in _served_first(facts) if it.arn not in facts.row.draining), None)
     if current is None and any(not it.is_committed(facts.now_s) for it in facts.purchases):
         return Decision(note="the one before is still on its way out")
     if note := _at_rest(request, facts, current):
@@ -70,8 +70,14 @@ def strays(purchases: Iterable[Purchase], wanted: frozenset[tuple[str, str]], no
     return tuple(it for it in purchases if (it.window, it.day) not in wanted and not it.is_committed(now_s))
 
 
+def is_served(facts: Facts) -> bool:
+    """Whether turns are sent to something that is there, until the window ends."""
+    until_s = facts.occurrence.ends.timestamp() if facts.occurrence else None
+    return facts.row.until_s == until_s and any(it.arn == facts.row.arn for it in facts.purchases)
+
+
 def _unwanted(request: Request, facts: Facts) -> Iterable[tuple[Purchase, str]]:
-    """Purchases of other days, of a closed window, those on their way out, and any but the first of the right day."""
+    """Purchases of other days, of a closed window, those on their way out, and all but one of the right day."""
     day = facts.occurrence.day.isoformat() if facts.occurrence else ""
     why = _why_none_is_wanted(request, facts)
     kept = False
@@ -101,7 +107,12 @@ def _closed(facts: Facts) -> Decision:
 
 def _deletable(facts: Facts) -> Iterable[Purchase]:
     """All but those that were withdrawn and stay until their commitment ends."""
-    return (it for it in facts.purchases if not (it.arn in facts.row.draining and it.is_committed(facts.now_s)))
+    return (it for it in _served_first(facts) if not (it.arn in facts.row.draining and it.is_committed(facts.now_s)))
+
+
+def _served_first(facts: Facts) -> Sequence[Purchase]:
+    """Of duplicates the one that turns are on is kept, else the oldest."""
+    return sorted(facts.purchases, key=lambda it: it.arn != facts.row.arn)
 
 
 def _at_rest(request: Request, facts: Facts, current: Purchase | None) -> str:
@@ -109,7 +120,7 @@ def _at_rest(request: Request, facts: Facts, current: Purchase | None) -> str:
     occurrence, record = facts.occurrence, facts.record
     if occurrence is None:
         return "its window is closed"
-    if current and facts.row.arn == current.arn and facts.row.until_s == occurrence.ends.timestamp():
+    if current and is_served(facts):
         return SERVES
     if request.action == "open":
         return ""

@@ -69,6 +69,11 @@ class Record:
         alive_s = (self.gone_s or now_s) - self.created_s if self.created_s else 0.0
         return (self.unit_s + self.units * max(0.0, alive_s)) / 3600
 
+    def anew(self) -> dict[str, object]:
+        """What it starts again with for another purchase once its own is gone; its unit-seconds are kept."""
+        billed_s = self.unit_hours(self.gone_s) * 3600
+        return {"unit_s": billed_s, "arn": "", "created_s": 0, "serving_s": 0, "gone_s": 0}
+
 
 class Register:
     """The rows and records; every method raises StoreUnavailable."""
@@ -162,15 +167,29 @@ class Register:
 
     def note(self, window: str, day: str, **changes: object) -> None:
         """Change some fields of a record."""
+        self._change(_record_key(window, day), self._noting(changes))
+
+    def note_after(self, seen: Record, **changes: object) -> bool:
+        """Change some fields of a record, its state among them, unless somebody has changed its state meanwhile.
+
+        A closing by hand that meets an opening must not be overwritten by it: nothing else says that it was wanted.
+        """
+        request = self._noting(changes)
+        request["ConditionExpression"] = "#state = :seen" if seen.state else "attribute_not_exists(#state)"
+        if seen.state:
+            request["ExpressionAttributeValues"] |= to_item({":seen": seen.state})
+        if self._change(_record_key(seen.window, seen.day), request):
+            return True
+        found = self.record(seen.window, seen.day)  # as it should be already, if the answer to a first try was lost
+        return all(getattr(found, name) == value for name, value in changes.items())
+
+    def _noting(self, changes: Mapping[str, object]) -> dict[str, Any]:
         fields = {**changes, "expires_at": int(self._now_s()) + RECORD_DAYS * 86_400}
-        with store_errors():
-            self._client.update_item(
-                TableName=self._table,
-                Key=_record_key(window, day),
-                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
-                ExpressionAttributeNames={f"#{name}": name for name in fields},
-                ExpressionAttributeValues=to_item({f":{name}": value for name, value in fields.items()}),
-            )
+        return {
+            "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in fields),
+            "ExpressionAttributeNames": {f"#{name}": name for name in fields},
+            "ExpressionAttributeValues": to_item({f":{name}": value for name, value in fields.items()}),
+        }
 
     def _change_row(
         self,
@@ -185,9 +204,13 @@ class Register:
             request["ExpressionAttributeValues"] = to_item(values)
         if names:
             request["ExpressionAttributeNames"] = dict(names)
+        return self._change(_row_key(window), request)
+
+    def _change(self, key: Any, request: Mapping[str, Any]) -> bool:
+        """Whether the condition held."""
         try:
             with store_errors():
-                self._client.update_item(TableName=self._table, Key=_row_key(window), **request)
+                self._client.update_item(TableName=self._table, Key=key, **request)
         except ClientError as error:
             if condition_failed(error):
                 return False

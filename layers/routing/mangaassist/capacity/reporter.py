@@ -72,7 +72,7 @@ class Reporter:
         if opening is None or ended.request.action == "plan":
             return
         record = self._register.record(opening.window, opening.day)
-        if opening.outcome in ("dry_run", "refused"):
+        if opening.outcome in ("dry_run", "refused") and record.tended_until_s <= self._now_s():
             state, reason = opening.outcome, notices.summary(ended)
         elif ended.failure and record.state == "creating" and not record.arn:
             state, reason = "refused", f"{ended.failure.error} {ended.failure.cause}"
@@ -81,7 +81,7 @@ class Reporter:
         if record.state in HELD:
             return
         fields = {} if record.arn else {k: value for k, value in opening.purchased().items() if k != "number"}
-        self._register.note(opening.window, opening.day, **(fields | {"state": state, "reason": reason[:1024]}))
+        self._register.note_after(record, **(fields | {"state": state, "reason": reason[:1024]}))
 
     def _tell(self, ended: Ended, notice: notices.Notice) -> None:
         about = ended.opening or next(iter(ended.closing), None)

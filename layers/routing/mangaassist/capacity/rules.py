@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,11 @@ def purchase_name(owner: str, window: str, day: date, number: int) -> str:
     """A name that Bedrock takes, ([0-9a-zA-Z][_-]?)+ of at most 63 characters: the same for the same purchase."""
     tail = f"-{window}-{day.isoformat()}" + (f"-{number}" if number > 1 else "")
     head = re.sub(r"[^0-9A-Za-z]+", "-", owner).strip("-") or "mangaassist"
-    return head[: NAME_CHARACTERS - len(tail)].rstrip("-") + tail
+    most = NAME_CHARACTERS - len(tail)
+    if head != owner or len(head) > most:  # two owners never share a name: it would be one purchase
+        mark = f"-{zlib.crc32(owner.encode()):08x}"
+        head = head[: most - len(mark)].rstrip("-") + mark
+    return head + tail
 
 
 def drain_s(limits: Limits) -> float:
