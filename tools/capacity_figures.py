@@ -16,7 +16,8 @@ from mangaassist.capacity.control_plane import ControlPlane
 from mangaassist.capacity.register import NOW, Record, Register
 from mangaassist.capacity.rules import offer_for
 from mangaassist.capacity.sizing import Fullness, fullness
-from mangaassist.capacity.utilisation import Minute, Use, Utilisation, total
+from mangaassist.capacity.use import Minute, Use, total
+from mangaassist.capacity.utilisation import Utilisation
 from mangaassist.errors import PolicyInvalid
 from mangaassist.jst import jst
 from mangaassist.money.prices import Usage, cost_nano_usd, usd

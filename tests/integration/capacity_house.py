@@ -34,6 +34,7 @@ class House:
         self.register = Register(dynamodb, SITUATION, clock.now_s)
         self.use = Utilisation(dynamodb, unrepeated=dynamodb, situation_table=SITUATION, now_s=clock.now_s)
         self.policy = POLICY
+        self.is_policy_sound = True
         self.rules = RULES
         self.set_clock("18:00")
 
@@ -45,6 +46,7 @@ class House:
             utilisation=self.use,
             board=self.board,
             policy=lambda: self.policy,
+            is_policy_sound=lambda: self.is_policy_sound,
             rules=self.rules,
             now_s=self.clock.now_s,
         )

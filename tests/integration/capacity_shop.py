@@ -14,7 +14,7 @@ from botocore.stub import ANY, Stubber
 from click.testing import CliRunner
 
 from mangaassist.capacity.register import Register
-from mangaassist.capacity.utilisation import Use, Utilisation
+from mangaassist.capacity.utilisation import Utilisation
 from mangaassist.jst import JST
 from mangaassist.routing.situation import Capacity
 from tests.integration.tables import SITUATION
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from click.testing import Result
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from mangaassist.capacity.use import Use
 
 MACHINE = "arn:aws:states:ap-northeast-1:123456789012:stateMachine:ProvisionedThroughput-a1b2"
 EXECUTION = MACHINE.replace("stateMachine", "execution") + ":one"

@@ -1,107 +1,70 @@
-"""A double of Bedrock's control plane at the port: what was bought, on a clock that moves when told, and troubles."""
+"""Bedrock's double with time and troubles: what was bought comes to serve or fails, and answers get lost."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mangaassist.capacity.control_plane import Lifecycle, Order, Purchase
 from mangaassist.errors import ControlPlaneError
+from tests.unit.purchases import FakeControlPlane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mangaassist.capacity.control_plane import Order
+    from tests.unit.fakes import FakeClock
+
 THROTTLED = "Bedrock.ThrottlingException"
 LOST = "Bedrock.SdkClientException"
-CREATION_S = 600
+CREATING_S = 600
 
 
-@dataclass
-class Bought:
-    """A purchase with its tags' owner and what will become of it."""
+class Market(FakeControlPlane):
+    """`trouble` is what the next calls meet: an error's name, `lost` after the thing was done, or nothing."""
 
-    purchase: Purchase
-    owner: str
-    serves_s: float
-    fails: bool = False
-
-
-@dataclass
-class Market:
-    """Sells model units; `trouble` is what the next calls meet: an error's name, or `lost` after the thing was done."""
-
-    now_s: Callable[[], float]
-    trouble: list[str] = field(default_factory=list)
-    bought: dict[str, Bought] = field(default_factory=dict)
-    tokens: dict[str, str] = field(default_factory=dict)
-    fails_next: bool = False
-    busy: set[str] = field(default_factory=set)
-    on_delete: Callable[[str], None] = lambda arn: None
-    sold: Lifecycle | None = field(default_factory=lambda: Lifecycle("ACTIVE"))
-    quota_value: float | None = 100.0
-
-    def owned(self, owner: str) -> tuple[Purchase, ...]:
-        self._meet()
-        return tuple(self._now(it) for it in self.bought.values() if it.owner == owner)
-
-    def uncommitted_units(self, *, custom: bool) -> int:
-        self._meet()
-        return sum(it.purchase.units for it in self.bought.values() if it.purchase.commitment is None)
-
-    def get(self, arn: str) -> Purchase | None:
-        self._meet()
-        return self._now(self.bought[arn]) if arn in self.bought else None
+    def __init__(self, clock: FakeClock, on_delete: Callable[[str], None]) -> None:
+        super().__init__(clock)
+        self.trouble: list[str] = []
+        self.fails_next = False
+        self._on_delete = on_delete
+        self._doomed: set[str] = set()
+        self._loses = False
 
     def create(self, order: Order) -> str:
-        lost = self._meet()
-        if order.name not in self.tokens:
-            arn = f"arn:aws:bedrock:us-east-1:123456789012:provisioned-model/{len(self.tokens):012d}"
-            self.tokens[order.name] = arn
-            purchase = Purchase(
-                arn, order.name, "Creating", order.units, self.now_s(), window=order.window, day=order.day
-            )
-            self.bought[arn] = Bought(purchase, order.owner, self.now_s() + CREATION_S, self.fails_next)
+        is_new = order.name not in self.tokens
+        made = super().create(order)
+        if is_new and self.fails_next:
+            self._doomed.add(made)
             self.fails_next = False
-        if lost:
-            raise ControlPlaneError(LOST, "the answer was lost")
-        return self.tokens[order.name]
+        self._lose()
+        return made
 
     def delete(self, arn: str) -> bool:
-        lost = self._meet()
-        if arn in self.busy:
-            raise ControlPlaneError("Bedrock.ConflictException", "it is busy")
-        if arn not in self.bought:
-            return False
-        if self.bought[arn].purchase.is_committed(self.now_s()):
-            raise ControlPlaneError("Bedrock.ConflictException", "it is committed")
-        self.on_delete(arn)
-        del self.bought[arn]
-        if lost:
-            raise ControlPlaneError(LOST, "the answer was lost")
-        return True
-
-    def lifecycle(self, model: str) -> Lifecycle | None:
-        self._meet()
-        return self.sold
-
-    def quota(self, name: str) -> float | None:
-        self._meet()
-        return self.quota_value
+        self._may("delete")
+        if arn in self.alive:
+            self._on_delete(arn)
+        is_deleted = self.alive.pop(arn, None) is not None
+        self._lose()
+        return is_deleted
 
     def status(self, arn: str) -> str:
-        """What a call on it would find; `gone` when there is none."""
-        return self._now(self.bought[arn]).status if arn in self.bought else "gone"
+        """What a call on it would find."""
+        self._grow()
+        return self.alive[arn].status if arn in self.alive else "gone"
 
-    def _meet(self) -> bool:
-        """Meet the next trouble, if any; True when the answer is to be lost once the thing is done."""
+    def _may(self, method: str) -> None:
+        self._grow()
         kind = self.trouble.pop(0) if self.trouble else ""
-        if kind and kind != "lost":
+        self._loses = kind == "lost"
+        if kind and not self._loses:
             raise ControlPlaneError(kind, "scripted")
-        return kind == "lost"
 
-    def _now(self, bought: Bought) -> Purchase:
-        if self.now_s() < bought.serves_s:
-            return bought.purchase
-        if bought.fails:
-            return replace(bought.purchase, status="Failed", failure="there is no capacity")
-        return replace(bought.purchase, status="InService")
+    def _lose(self) -> None:
+        if self._loses:
+            raise ControlPlaneError(LOST, "the answer was lost")
+
+    def _grow(self) -> None:
+        """Let what was bought long enough ago serve, or fail."""
+        for arn, purchase in self.alive.items():
+            if purchase.status == "Creating" and self.clock.now_s() - purchase.created_s >= CREATING_S:
+                failed = arn in self._doomed
+                self.becomes(arn, status="Failed" if failed else "InService", failure="no room" if failed else "")

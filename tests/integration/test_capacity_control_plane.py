@@ -288,7 +288,7 @@ CALLS: dict[str, Callable[[ControlPlane], object]] = {
         ("ServiceQuotaExceededException", "Bedrock.ServiceQuotaExceededException"),
         ("Throttling", "Bedrock.ThrottlingException"),
         ("InternalServerException", "Bedrock.InternalServerException"),
-        ("InternalServerError", "Bedrock.InternalServerError"),
+        ("InternalServerError", "Bedrock.InternalServerErrorException"),
     ],
 )
 def test_failures_have_the_names_that_step_functions_gives_them(
@@ -339,7 +339,7 @@ def test_a_notice_is_published_to_its_topic(clients: Any) -> None:
         sns.add_client_error("publish", "AuthorizationError")
         with pytest.raises(ControlPlaneError) as failure:
             Topic(clients["sns"], topic).post("s", "m")
-    assert failure.value.name == "Sns.AuthorizationError"
+    assert failure.value.name == "Sns.AuthorizationErrorException"
 
 
 def test_without_a_topic_nothing_is_published(clients: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mangaassist.capacity.utilisation import Use
+from mangaassist.capacity.use import Use
 from mangaassist.routing import policy
 from mangaassist.routing.policies import PolicyStore
 from tests.integration import tables

@@ -56,6 +56,7 @@ def deployed(
         utilisation=Utilisation(dynamodb, unrepeated=dynamodb, situation_table=SITUATION, now_s=clock.now_s),
         board=board,
         policy=lambda: POLICY,
+        is_policy_sound=lambda: True,
         rules=RULES,
         now_s=clock.now_s,
     )

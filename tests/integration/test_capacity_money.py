@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mangaassist.capacity.control_plane import Lifecycle
-from mangaassist.capacity.utilisation import Use
+from mangaassist.capacity.use import Use
 from mangaassist.errors import ControlPlaneError
 from mangaassist.observability import metrics
 from mangaassist.routing.situation import Capacity

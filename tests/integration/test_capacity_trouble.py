@@ -261,3 +261,34 @@ def test_the_sweep_leaves_a_window_that_is_being_opened(house: House) -> None:
     house.set_clock("17:35")
     house.create(house.opening())
     assert house.plan("sweep", None).closing == ()
+
+
+def test_with_an_invalid_policy_nothing_is_bought_and_what_is_over_goes_all_the_same(house: House) -> None:
+    house.set_clock("17:35")
+    house.create(house.opening())
+    house.is_policy_sound = False
+    for action in ("keep", "open"):
+        planned = house.plan(action, live=True)
+        assert (planned.opening, planned.closing) == (None, ())
+        assert "policy is invalid" in planned.notes[0]
+    house.set_clock("24:00")
+    house.closed("keep")
+    assert house.cloud.alive == {}
+
+
+def test_the_sweep_closes_by_the_records_when_the_policy_is_invalid(house: House) -> None:
+    house.set_clock("17:35")
+    house.create(house.opening())
+    house.is_policy_sound = False
+    assert house.plan("sweep", None).closing == ()
+    house.set_clock("24:00")
+    assert [it.why for it in house.plan("sweep", None).closing] == ["its window has ended"]
+
+
+def test_what_aws_does_not_know_after_minutes_is_given_up(house: House) -> None:
+    house.set_clock("17:35")
+    opening = house.create(house.opening())
+    house.cloud.alive.clear()
+    assert house.steps.opener.inspect(opening).outcome == "creating"
+    house.clock.sleep(301)
+    assert house.steps.opener.inspect(opening).outcome == "given_up"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mangaassist.capacity.utilisation import USE_DAYS, Minute, Use, Utilisation
+from mangaassist.capacity.use import Minute, Use
+from mangaassist.capacity.utilisation import USE_DAYS, Utilisation
 from mangaassist.errors import StoreUnavailable
 from mangaassist.routing.situation import Capacity
 from tests.integration import tables

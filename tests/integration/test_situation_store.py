@@ -428,3 +428,15 @@ def test_capacity_that_refuses_calls_is_not_asked_again_on_every_turn(shared: Sh
     store = shared.environment()
     store.note_failure(SONNET, "denied", store.view())
     assert shared.environment().view().situation.health[SONNET].is_open(shared.clock.now_s())
+
+
+def test_a_view_says_that_an_invalid_override_is_ignored(shared: Shared) -> None:
+    store = shared.environment()
+    assert store.view().ignored_version == 0
+    shared.put("POLICY", version=4, document="{}")
+    shared.pass_time(TTL_S)
+    view = store.view()
+    assert (view.ignored_version, view.policy) == (4, PRESET)
+    shared.put("POLICY", version=5, document=document())
+    shared.pass_time(TTL_S)
+    assert store.view().ignored_version == 0

@@ -224,14 +224,18 @@ def test_a_committed_purchase_goes_when_its_term_is_over() -> None:
 def test_a_stray_is_whatever_no_window_wants_now() -> None:
     wanted = frozenset({("peak", DAY)})
     yesterday, unknown, untagged = purchase(2, day="2026-11-24"), purchase(3, window="lunch"), purchase(4, window="")
-    assert strays((BOUGHT, yesterday, unknown, untagged), wanted, at("19:00")) == (yesterday, unknown, untagged)
-    assert strays((BOUGHT,), frozenset(), at("19:00")) == (BOUGHT,)
+    assert strays((BOUGHT, yesterday, unknown, untagged), wanted, set(), at("19:00")) == (yesterday, unknown, untagged)
+    assert strays((BOUGHT,), set(), set(), at("19:00")) == (BOUGHT,)
 
 
-def test_a_committed_purchase_is_no_stray_until_its_term_is_over() -> None:
-    assert strays((COMMITTED,), frozenset(), at("19:00")) == ()
+def test_a_committed_purchase_that_was_withdrawn_is_no_stray_until_its_term_is_over() -> None:
+    assert strays((COMMITTED,), set(), {COMMITTED.arn}, at("19:00")) == ()
     over = replace(COMMITTED, committed_until_s=at("19:00"))
-    assert strays((over,), frozenset(), at("19:00")) == (over,)
+    assert strays((over,), set(), {COMMITTED.arn}, at("19:00")) == (over,)
+
+
+def test_a_committed_purchase_that_no_window_wants_is_withdrawn_and_reported_once() -> None:
+    assert strays((COMMITTED,), set(), set(), at("19:00")) == (COMMITTED,)
 
 
 def test_whether_a_window_is_served_is_judged_by_what_turns_see_and_not_by_what_is_left_to_do() -> None:

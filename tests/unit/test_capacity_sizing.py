@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mangaassist.capacity.sizing import FULL_SHARE, fullness
-from mangaassist.capacity.utilisation import Minute, Use, of_turn, total
+from mangaassist.capacity.use import Minute, Use, of_turn, total
 from mangaassist.money.ledger import Attempt
 from mangaassist.money.prices import Usage
 from mangaassist.routing.situation import Capacity

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mangaassist.capacity.utilisation import Use
+from mangaassist.capacity.use import Use
 from mangaassist.chat.conversation import Clock, Conversation, Stores
 from mangaassist.chat.followup import Followup
 from mangaassist.chat.reception import Reception

@@ -193,6 +193,7 @@ def capacity() -> Steps:
         utilisation=utilisation(),
         board=Topic(session().client("sns", config=CONTROL), chosen.notices_topic),
         policy=lambda: situation().view().policy,
+        is_policy_sound=lambda: not situation().view().ignored_version,
         rules=Rules(
             owner=chosen.capacity_owner,
             region=region,

@@ -177,7 +177,7 @@ def named(service: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code = error_code(error)
-        code = code if code.endswith(("Exception", "Error")) else f"{code}Exception"
+        code = code if code.endswith("Exception") else f"{code}Exception"
         detail = f"{error.operation_name}: {error.response.get('Error', {}).get('Message', '')}"
         raise ControlPlaneError(f"{service}.{code}", detail) from error
     except BotoCoreError as error:

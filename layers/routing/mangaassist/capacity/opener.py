@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mangaassist.capacity.workflow import Opening
     from mangaassist.routing.policy import Policy
 
+UNSEEN_S = 300  # in which AWS has to know what it has sold
+
 
 class Opener:
     """Every method raises ControlPlaneError and StoreUnavailable, and may be called again."""
@@ -96,8 +98,10 @@ class Opener:
         self._register.note(
             opening.window, opening.day, tended_until_s=opening.tended_until_s(now_s), created_s=began_s
         )
-        condition = _condition(found, is_overdue=now_s - began_s > give_up_s(self._policy()))
-        return opening.model_copy(update={"wait_s": POLL_S}).turned(*condition)
+        patience_s = give_up_s(self._policy())
+        condition = _condition(found, now_s - began_s, patience_s)
+        times = {"wait_s": POLL_S, "gives_up_s": now_s + patience_s}
+        return opening.model_copy(update=times).turned(*condition)
 
     def publish(self, opening: Opening) -> Opening:
         """Send turns to it, unless the window has ended or somebody has acted on it meanwhile."""
@@ -155,10 +159,12 @@ def _earlier_nano_usd(record: Record) -> int:
     return math.ceil(record.unit_s / 3600 * record.unit_hour_nano_usd)
 
 
-def _condition(found: Purchase | None, *, is_overdue: bool) -> tuple[str, ...]:
+def _condition(found: Purchase | None, age_s: float, patience_s: float) -> tuple[str, ...]:
     """An outcome and its reason, if it needs one."""
     if found is not None and found.status == "InService":
         return ("in_service",)
     if found is not None and found.status == "Failed":
         return "failed", found.failure or "AWS gives no reason"
-    return ("given_up", "it was not in service in time") if is_overdue else ("creating",)
+    if found is None and age_s > UNSEEN_S:
+        return "given_up", "AWS does not know it (any more)"
+    return ("given_up", "it was not in service in time") if age_s > patience_s else ("creating",)

@@ -43,9 +43,11 @@ class Planner:
         register: Register,
         utilisation: Utilisation,
         policy: Callable[[], Policy],
+        is_policy_sound: Callable[[], bool],
         rules: Rules,
         now_s: Callable[[], float] = time.time,
     ) -> None:
+        self._is_policy_sound = is_policy_sound
         self._control_plane = control_plane
         self._register = register
         self._utilisation = utilisation
@@ -55,10 +57,10 @@ class Planner:
 
     def plan(self, request: Request) -> Plan:
         """What there is to do for one window; raises WorkflowInputInvalid for one that cannot be acted on."""
+        if not self._is_policy_sound() and request.action in ("keep", "open"):
+            return self._without_policy(request)
         if request.action == "keep" and request.window not in {str(it.name) for it in self._policy().windows}:
-            return Plan(
-                request=request, notes=("the policy in force has no such window",)
-            )  # the sweep closes what it had
+            return Plan(request=request, notes=("the policy in force has no such window",))  # the sweep closes it
         window = self._window(request)
         if request.action == "plan":
             return Plan(request=request, opening=self._rehearsal(window))
@@ -79,15 +81,20 @@ class Planner:
 
     def sweep(self, request: Request) -> Plan:
         """Whatever of ours is alive outside its window; rows and records of what is no more are put right."""
+        if not self._is_policy_sound():
+            return self._without_policy(request)
         policy, now = self._policy(), self._now()
         wanted = set()
         for window in policy.windows if self._rules.mode != "off" else ():
             if occurrence := windows.occurrence_at(window, now, self._rules.lead):
                 wanted.add((window.name, occurrence.day.isoformat()))
         owned = self._control_plane.owned(self._rules.owner)
-        for window in policy.windows:
-            self._tidy(window.name, self._register.row(window.name), owned)
-        strays = planning.strays(owned, frozenset(wanted), now.timestamp())
+        draining: set[str] = set()
+        for name in {*(str(window.name) for window in policy.windows), *(purchase.window for purchase in owned)}:
+            row = self._register.row(name)
+            draining |= row.draining.keys()
+            self._tidy(name, row, owned)
+        strays = planning.strays(owned, frozenset(wanted), draining, now.timestamp())
         if strays:
             count("CapacityStray", len(strays))
             logger.error("capacity is alive outside its window", extra={"purchases": [stray.name for stray in strays]})
@@ -95,6 +102,20 @@ class Planner:
             request=request,
             closing=tuple(self._closing(stray, "it was alive outside its window") for stray in strays),
             notes=() if strays else ("nothing is alive outside its window",),
+        )
+
+    def _without_policy(self, request: Request) -> Plan:
+        """With an invalid policy nobody knows what is wanted: nothing is bought; what is over by its record goes."""
+        over = [
+            purchase
+            for purchase in self._control_plane.owned(self._rules.owner)
+            if request.window in (None, purchase.window) and not purchase.is_committed(self._now_s())
+            if 0 < self._register.record(purchase.window, purchase.day).ends_s <= self._now_s()
+        ]
+        return Plan(
+            request=request,
+            closing=tuple(self._closing(purchase, "its window has ended") for purchase in over),
+            notes=("the stored routing policy is invalid: nothing is bought until it is mended",),
         )
 
     def _facts(self, window: Window) -> Facts:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Sequence, Set
 
     from mangaassist.capacity.control_plane import Purchase
     from mangaassist.capacity.register import Record, Row
@@ -65,9 +65,12 @@ def decide(request: Request, facts: Facts) -> Decision:
     return Decision(opens=True, existing=current)
 
 
-def strays(purchases: Iterable[Purchase], wanted: frozenset[tuple[str, str]], now_s: float) -> tuple[Purchase, ...]:
+def strays(
+    purchases: Iterable[Purchase], wanted: Set[tuple[str, str]], draining: Set[str], now_s: float
+) -> tuple[Purchase, ...]:
     """What is alive although no window wants it; a committed one that was withdrawn has to stay until its term ends."""
-    return tuple(it for it in purchases if (it.window, it.day) not in wanted and not it.is_committed(now_s))
+    unwanted = (it for it in purchases if (it.window, it.day) not in wanted)
+    return tuple(it for it in unwanted if not (it.is_committed(now_s) and it.arn in draining))
 
 
 def is_served(facts: Facts) -> bool:

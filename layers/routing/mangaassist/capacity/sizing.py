@@ -9,12 +9,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mangaassist.capacity.utilisation import total
+from mangaassist.capacity.use import total
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mangaassist.capacity.utilisation import Minute, Use
+    from mangaassist.capacity.use import Minute, Use
 
 FULL_SHARE = 0.8  # of its throughput that a unit should be asked for in a busy minute
 BUSY_MINUTE = 0.95  # of all minutes are no busier than the one that units are counted for

@@ -80,6 +80,7 @@ class Steps:
         utilisation: Utilisation,
         board: Board,
         policy: Callable[[], Policy],
+        is_policy_sound: Callable[[], bool],
         rules: Rules,
         now_s: Callable[[], float] = time.time,
     ) -> Steps:
@@ -90,6 +91,7 @@ class Steps:
                 register=register,
                 utilisation=utilisation,
                 policy=policy,
+                is_policy_sound=is_policy_sound,
                 rules=rules,
                 now_s=now_s,
             ),

@@ -6,64 +6,21 @@ The rows (`USE#<day>#<window>`, one per minute) answer how full it is now, and h
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from mangaassist.capacity.use import Minute, Use
 from mangaassist.jst import jst
 from mangaassist.stores import from_item, store_errors, to_item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from mangaassist.money.ledger import Attempt
     from mangaassist.routing.situation import Capacity
 
 USE_DAYS = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """Calls that capacity served or refused, their tokens, and turns that had to go elsewhere because it was full."""
-
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    throttled: int = 0
-    failed: int = 0
-    spilled: int = 0
-
-    @property
-    def tokens(self) -> int:
-        return self.input_tokens + self.output_tokens
-
-    def __add__(self, other: Use) -> Use:
-        return Use(*(getattr(self, it.name) + getattr(other, it.name) for it in fields(Use)))
-
-
-@dataclass(frozen=True, slots=True)
-class Minute:
-    """The use in one minute; `at` is JST as YYYY-MM-DDTHH:MM."""
-
-    at: str
-    use: Use
-
-
-def of_turn(
-    attempts: Iterable[Attempt], capacity: Mapping[str, Capacity], spilled: str | None
-) -> Iterator[tuple[Capacity, Use]]:
-    """What a turn took of each capacity; `spilled` is the target that it was kept off because that was full."""
-    uses: dict[str, Use] = {spilled: Use(spilled=1)} if spilled and spilled in capacity else {}
-    for attempt in attempts:
-        if attempt.target in capacity:
-            uses[attempt.target] = uses.get(attempt.target, Use()) + _of_attempt(attempt)
-    return ((capacity[target], use) for target, use in uses.items())
-
-
-def total(minutes: Iterable[Minute]) -> Use:
-    """All of it together."""
-    return sum((minute.use for minute in minutes), Use())
 
 
 class Utilisation:
@@ -106,18 +63,6 @@ class Utilisation:
                 ExpressionAttributeValues=to_item({":window": _partition(window, day), ":since": _minute(since_s)}),
             )
             return tuple(_read(from_item(item)) for page in pages for item in page["Items"])
-
-
-def _of_attempt(attempt: Attempt) -> Use:
-    if attempt.outcome == "throttled":
-        return Use(throttled=1, spilled=1)
-    usage = attempt.usage
-    return Use(
-        requests=1,
-        input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
-        output_tokens=usage.output_tokens,
-        failed=int(attempt.outcome not in ("answered", "cancelled", "deadline", "filtered")),
-    )
 
 
 def _read(item: Mapping[str, Any]) -> Minute:

@@ -96,6 +96,7 @@ class Opening(Priced):
     unit_tokens_per_minute: int
     planned_nano_usd: int  # until the window ends
     began_s: float
+    gives_up_s: float = 0.0  # what is deleted has to be gone by then
 
     def tended_until_s(self, now_s: float) -> float:
         """Until when others leave it to the execution that is at it."""

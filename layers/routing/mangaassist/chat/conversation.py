@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mangaassist.capacity.utilisation import of_turn
+from mangaassist.capacity.use import of_turn
 from mangaassist.chat import phrases, report
 from mangaassist.chat.delivery import Delivery
 from mangaassist.chat.sessions import Session

@@ -15,7 +15,7 @@ from mangaassist.observability import count, logger, milliseconds
 from mangaassist.routing.policy import CATALOGUE
 
 if TYPE_CHECKING:
-    from mangaassist.capacity.utilisation import Use
+    from mangaassist.capacity.use import Use
     from mangaassist.chat.turn import Turn
     from mangaassist.money.ledger import Attempt
     from mangaassist.routing.router import Route

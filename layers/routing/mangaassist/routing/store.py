@@ -36,6 +36,7 @@ class View:
     situation: Situation
     policy: Policy
     policy_version: int  # 0: the preset
+    ignored_version: int = 0  # of an override that is invalid; 0: none is
 
 
 class SituationStore:
@@ -101,7 +102,8 @@ class SituationStore:
             ):
                 items |= {item["sk"]["S"]: from_item(item) for item in page["Items"]}
         self._adopt(items.get("POLICY"))
-        return View(_situation(items, today), self._policy, self._good_version)
+        ignored = self._seen_version if self._seen_version != self._good_version else 0
+        return View(_situation(items, today), self._policy, self._good_version, ignored)
 
     def _adopt(self, override: Mapping[str, Any] | None) -> None:
         """Put an override into force once; one that is invalid is reported once, and the last good one stays."""
