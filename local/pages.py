@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 FOLDER = Path(__file__).with_name("page")
-FILES = {"/": "index.html"} | {f"/{name}": name for name in ("chat.css", "chat.js", "client.js", "words.js")}
+SERVED = ("capacity.css", "capacity.js", "chat.css", "chat.js", "client.js", "windows.js", "words.js")
+FILES = {"/": "index.html"} | {f"/{name}": name for name in SERVED}
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 HEADERS = {
     "cache-control": "no-store",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.browsing import browser, visit  # noqa: F401 - fixtures
 from tests.e2e.running import Running, frames, running, text_of
 
 if TYPE_CHECKING:
