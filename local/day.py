@@ -48,6 +48,7 @@ AFTERWARDS = timedelta(minutes=40)  # of the next day, in which the last window 
 AT_REST_S = 30.0  # that an execution may take between two waits
 DRAINED_S = 120.0  # that a window may take to be gone, in real time
 PATIENCE_S = 35.0
+FAILED = ("FAILED", "TIMED_OUT", "ABORTED")
 WAITING = ("Creating", "CloseEach")  # the states in which an execution waits for the clock
 
 
@@ -127,6 +128,7 @@ class Driver:
         self._day = day
         self._step = step
         self._shoppers = shoppers
+        self._failed: dict[str, dict[str, Any]] = {}
         self.now = datetime.combine(day, clock_time(), JST)
 
     def drive(self, tell: Callable[[datetime, dict[str, Any]], None]) -> Day:
@@ -140,6 +142,7 @@ class Driver:
                 aim = self._next_stop()
                 end = next((it for it in ends if self.now < it <= aim), None)
                 state = self._across(end) if end else self._to(aim)
+                self._failed |= {it["name"]: it for it in state["executions"] if it["status"] in FAILED}
                 tell(self.now, state)
         return self._result(windows, shoppers.asked)
 
@@ -192,7 +195,7 @@ class Driver:
             windows=windows,
             asked=asked,
             purchases=state["provisioned"],
-            failed_executions=[it for it in state["executions"] if it["status"] not in ("RUNNING", "SUCCEEDED")],
+            failed_executions=list(self._failed.values()),
             cut_by_deletion=state["emulator"]["cut_by_deletion"],
         )
 

@@ -87,7 +87,9 @@ class Twin:
         self._application = template.read(options.template)
         issuer = Issuer(f"{embedded}/issuer")
         api = self._application.api
-        variables = _variables(self._application, issuer, f"{embedded}/{api.stage}") | options.variables
+        variables = (
+            _variables(self._application, issuer, f"{embedded}/{api.stage}", _mode(endpoints)) | options.variables
+        )
         surroundings.adopt(variables)
         dice = random.Random(options.seed)
         self._clock = Clock(endpoints.real)
@@ -216,14 +218,21 @@ def main(options: Options, began: float) -> int:
     return 0
 
 
-def _variables(application: Application, issuer: Issuer, connections_endpoint: str) -> dict[str, str]:
+def _mode(endpoints: Endpoints) -> str:
+    """Whether capacity is bought: what emulators sell costs nothing, and anything else is not ours to spend."""
+    return "live" if all(map(endpoints.is_embedded, ("BEDROCK", "BEDROCK_RUNTIME"))) else "off"
+
+
+def _variables(
+    application: Application, issuer: Issuer, connections_endpoint: str, capacity_mode: str
+) -> dict[str, str]:
     """The functions' environment: the template's, with the twin in the place of the account."""
     variables: dict[str, str] = {}
     for function in application.functions.values():
         variables |= function.environment
     return variables | {
         "STAGE": "twin",
-        "CAPACITY_MODE": "live",  # what an emulator sells costs nothing
+        "CAPACITY_MODE": capacity_mode,
         "CONNECTIONS_ENDPOINT": connections_endpoint,
         "TOKEN_ISSUER": issuer.url,
         "TOKEN_AUDIENCE": AUDIENCE,
