@@ -161,9 +161,9 @@ def test_a_subject_is_what_sns_takes(name: str, owner: str) -> None:
 
 
 def test_a_subject_says_whose_which_window_and_that_somebody_has_to_look() -> None:
-    assert told(ENDINGS["quota"][0]).subject == "mangaassist: provisioned throughput for peak: keep needs a look"
+    assert told(ENDINGS["quota"][0]).subject == "mangaassist: provisioned throughput for peak needs a look"
     unplanned = ended("sweep", None, failure=failed("StoreUnavailable"))
-    assert told(unplanned).subject == "mangaassist: provisioned throughput for all windows: sweep needs a look"
+    assert told(unplanned).subject == "mangaassist: provisioned throughput for all windows needs a look"
 
 
 def test_no_stack_is_sent() -> None:

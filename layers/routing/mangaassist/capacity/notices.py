@@ -96,7 +96,7 @@ def notice(ended: Ended, owner: str, billed: Sequence[Billed] | None) -> Notice 
 
 def _subject(owner: str, ended: Ended) -> str:
     window = (ended.opening or next(iter(ended.closing), None) or ended.request).window or "all windows"
-    text = f"{owner}: provisioned throughput for {window}: {ended.request.action} needs a look"
+    text = f"{owner}: provisioned throughput for {window} needs a look"
     return text.encode("ascii", "replace").decode()[:MOST_SUBJECT]
 
 
