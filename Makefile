@@ -51,7 +51,8 @@ capacity: $(READY) ## Show, plan, open or close provisioned throughput [ARGS="st
 # -- prove -------------------------------------------------------------------------------------------------------------
 
 test: $(READY) chromium ## Run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m "not alone"
+	@$(BIN)/python -m pytest -m alone
 
 check: $(READY) ## Check format, lint, types and which module may import which
 	@$(BIN)/ruff format --check .

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(300)
 
 DAY = date(2026, 11, 27)
 # Short turns, because a window drains in real time for as long as its longest turn.
-LIMITS = {"turn_ms": 6_000, "closing_reserve_ms": 1_500, "quality_floor_ms": 1_000, "situation_ttl_ms": 500}
+LIMITS = {"turn_ms": 4_000, "closing_reserve_ms": 1_000, "quality_floor_ms": 1_000, "situation_ttl_ms": 500}
 DRAIN = timedelta(seconds=30)
 
 
@@ -43,7 +43,7 @@ def test_capacity_exists_inside_its_windows_and_every_question_is_answered(
 ) -> None:
     day, _ = driven
     assert list(complaints(day, LEAD, DRAIN)) == []
-    assert len(day.asked) > 40
+    assert len(day.asked) > 20
 
 
 def test_turns_are_on_it_in_its_windows_alone(driven: tuple[Day, dict[str, WindowDay]]) -> None:

@@ -16,6 +16,8 @@ from tests.e2e.running import Running, frames, running
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.alone
+
 HARD = "ベルセルクとヴィンランド・サガの物語構造と主題を、史実との関係も踏まえて詳しく比較して論じてください"
 PROMISE_S = 3.0
 MODELS = ("ondemand-sonnet", "ondemand-haiku")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mangaassist.capacity.ports import Ports
 from mangaassist.capacity.register import Record, Register
 from mangaassist.capacity.steps import Steps
 from mangaassist.capacity.utilisation import Utilisation
@@ -40,15 +41,17 @@ class House:
 
     @property
     def steps(self) -> Steps:
-        return Steps.of(
-            control_plane=self.cloud.port(),
-            register=self.register,
-            utilisation=self.use,
-            board=self.board,
-            policy=lambda: self.policy,
-            is_policy_sound=lambda: self.is_policy_sound,
-            rules=self.rules,
-            now_s=self.clock.now_s,
+        return Steps(
+            Ports(
+                control_plane=self.cloud.port(),
+                register=self.register,
+                utilisation=self.use,
+                board=self.board,
+                read_policy=lambda: self.policy,
+                is_policy_sound=lambda: self.is_policy_sound,
+                rules=self.rules,
+                now_s=self.clock.now_s,
+            )
         )
 
     def set_clock(self, clock: str, day: str = DAY) -> None:

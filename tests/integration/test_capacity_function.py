@@ -9,6 +9,7 @@ import pytest
 
 import capacity
 from mangaassist import bootstrap
+from mangaassist.capacity.ports import Ports
 from mangaassist.capacity.register import Register
 from mangaassist.capacity.steps import Steps
 from mangaassist.capacity.utilisation import Utilisation
@@ -50,15 +51,17 @@ def deployed(
     """The function's application over doubles; everything above `bootstrap.capacity` is the real one."""
     environment.enter(monkeypatch)
     metrics.clear_metrics()
-    steps = Steps.of(
-        control_plane=cloud.port(),
-        register=Register(dynamodb, SITUATION, clock.now_s),
-        utilisation=Utilisation(dynamodb, unrepeated=dynamodb, situation_table=SITUATION, now_s=clock.now_s),
-        board=board,
-        policy=lambda: POLICY,
-        is_policy_sound=lambda: True,
-        rules=RULES,
-        now_s=clock.now_s,
+    steps = Steps(
+        Ports(
+            control_plane=cloud.port(),
+            register=Register(dynamodb, SITUATION, clock.now_s),
+            utilisation=Utilisation(dynamodb, unrepeated=dynamodb, situation_table=SITUATION, now_s=clock.now_s),
+            board=board,
+            read_policy=lambda: POLICY,
+            is_policy_sound=lambda: True,
+            rules=RULES,
+            now_s=clock.now_s,
+        )
     )
     monkeypatch.setattr(bootstrap, "capacity", lambda: steps)
     return steps
@@ -192,10 +195,10 @@ def test_the_root_puts_the_function_together_for_its_region_and_owner(monkeypatc
     bootstrap.utilisation.cache_clear()
     try:
         steps = bootstrap.capacity()
-        rules = steps.planner._rules
+        rules = steps.planner._ports.rules
         assert (rules.owner, rules.region, rules.mode) == ("shop", "us-west-2", "live")
-        assert steps.planner._control_plane._bedrock.meta.region_name == "us-west-2"
-        assert steps.planner._control_plane._quotas.meta.region_name == "us-west-2"
+        assert steps.planner._ports.control_plane._bedrock.meta.region_name == "us-west-2"
+        assert steps.planner._ports.control_plane._quotas.meta.region_name == "us-west-2"
         assert rules.lead.total_seconds() == 1800
     finally:
         bootstrap.capacity.cache_clear()

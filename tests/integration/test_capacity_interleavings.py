@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 from moto import mock_aws
 
+from mangaassist.capacity.ports import Ports
 from mangaassist.capacity.register import Register
 from mangaassist.capacity.steps import Steps
 from mangaassist.capacity.utilisation import Utilisation
@@ -74,17 +75,19 @@ class Interleavings(RuleBasedStateMachine):
         self.posted: list[str] = []
         self.seen: dict[str, Reader] = {}
         self.seen_writes = -1  # how many requests the table had served when it was last read
-        self.steps = Steps.of(
-            control_plane=self.market.port(),
-            register=self.register,
-            utilisation=Utilisation(
-                self.dynamodb, unrepeated=self.dynamodb, situation_table=SITUATION, now_s=self.clock.now_s
-            ),
-            board=self,
-            policy=lambda: POLICY,
-            is_policy_sound=lambda: True,
-            rules=RULES,
-            now_s=self.clock.now_s,
+        self.steps = Steps(
+            Ports(
+                control_plane=self.market.port(),
+                register=self.register,
+                utilisation=Utilisation(
+                    self.dynamodb, unrepeated=self.dynamodb, situation_table=SITUATION, now_s=self.clock.now_s
+                ),
+                board=self,
+                read_policy=lambda: POLICY,
+                is_policy_sound=lambda: True,
+                rules=RULES,
+                now_s=self.clock.now_s,
+            )
         )
 
     def teardown(self) -> None:
@@ -226,6 +229,6 @@ class Interleavings(RuleBasedStateMachine):
 
 
 Interleavings.TestCase.settings = settings(
-    max_examples=30, stateful_step_count=12, deadline=None, phases=[Phase.generate]
+    max_examples=15, stateful_step_count=12, deadline=None, phases=[Phase.generate]
 )
 TestInterleavings = Interleavings.TestCase

@@ -178,13 +178,14 @@ def capacity() -> Steps:
 
     from mangaassist.capacity.board import Topic
     from mangaassist.capacity.control_plane import ControlPlane
+    from mangaassist.capacity.ports import Ports
     from mangaassist.capacity.register import Register
     from mangaassist.capacity.rules import Rules
     from mangaassist.capacity.steps import Steps
 
     chosen = settings()
     region = chosen.capacity_region
-    return Steps.of(
+    ports = Ports(
         control_plane=ControlPlane(
             session().client("bedrock", region_name=region, config=CONTROL),
             session().client("service-quotas", region_name=region, config=CONTROL),
@@ -192,7 +193,7 @@ def capacity() -> Steps:
         register=Register(dynamodb(), chosen.situation_table),
         utilisation=utilisation(),
         board=Topic(session().client("sns", config=CONTROL), chosen.notices_topic),
-        policy=lambda: situation().view().policy,
+        read_policy=lambda: situation().view().policy,
         is_policy_sound=lambda: not situation().view().ignored_version,
         rules=Rules(
             owner=chosen.capacity_owner,
@@ -201,6 +202,7 @@ def capacity() -> Steps:
             lead=timedelta(minutes=chosen.capacity_lead_minutes),
         ),
     )
+    return Steps(ports)
 
 
 def warm_up() -> None:

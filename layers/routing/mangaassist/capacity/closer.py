@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING
 
 from mangaassist.capacity.planning import HELD
@@ -11,12 +10,9 @@ from mangaassist.capacity.rules import drain_s
 from mangaassist.errors import ControlPlaneError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mangaassist.capacity.control_plane import ControlPlane
-    from mangaassist.capacity.register import Record, Register
+    from mangaassist.capacity.ports import Ports
+    from mangaassist.capacity.register import Record
     from mangaassist.capacity.workflow import Closing
-    from mangaassist.routing.policy import Policy
 
 BUSY_S = 30  # before what cannot be deleted yet is tried again
 CONFIRM_S = 10  # before what was deleted is looked for again
@@ -27,66 +23,58 @@ UNDELETABLE = frozenset({"Bedrock.ConflictException", "Bedrock.ValidationExcepti
 class Closer:
     """Every method raises ControlPlaneError and StoreUnavailable, and may be called again."""
 
-    def __init__(
-        self,
-        *,
-        control_plane: ControlPlane,
-        register: Register,
-        policy: Callable[[], Policy],
-        now_s: Callable[[], float] = time.time,
-    ) -> None:
-        self._control_plane = control_plane
-        self._register = register
-        self._policy = policy
-        self._now_s = now_s
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
 
     def withdraw(self, closing: Closing) -> Closing:
         """Send no more turns to it, and say how long those that may be under way need."""
-        safe_s = self._register.withdraw(closing.window, closing.arn, drain_s(self._policy().limits))
-        record = self._register.record(closing.window, closing.day)
+        safe_s = self._ports.register.withdraw(closing.window, closing.arn, drain_s(self._ports.policy.limits))
+        record = self._ports.register.record(closing.window, closing.day)
         if _is_about(record, closing) and record.state not in ENDED_BADLY:
-            self._register.note(closing.window, closing.day, state=closing.leaves, reason=closing.why, tended_until_s=0)
+            self._ports.register.note(
+                closing.window, closing.day, state=closing.leaves, reason=closing.why, tended_until_s=0
+            )
         return self._draining(closing, safe_s)
 
     def delete(self, closing: Closing) -> Closing:
         """Give it back once nobody is on it: draining, busy, deleting, retained, gone, or not_withdrawn."""
-        safe_s = self._register.row(closing.window).draining.get(closing.arn)
+        safe_s = self._ports.register.row(closing.window).draining.get(closing.arn)
         if safe_s is None:  # another execution has seen it off, or nobody has withdrawn it
-            is_gone = self._control_plane.get(closing.arn) is None
+            is_gone = self._ports.control_plane.get(closing.arn) is None
             return closing.turned("gone" if is_gone else "not_withdrawn")
-        if safe_s > self._now_s():
+        if safe_s > self._ports.now_s():
             return self._draining(closing, safe_s)
         try:
-            self._control_plane.delete(closing.arn)
+            self._ports.control_plane.delete(closing.arn)
         except ControlPlaneError as error:
             if error.name not in UNDELETABLE:
                 raise
             return self._undeletable(closing, error)
-        if self._control_plane.get(closing.arn) is not None:
-            if self._now_s() > closing.gives_up_s:
+        if self._ports.control_plane.get(closing.arn) is not None:
+            if self._ports.now_s() > closing.gives_up_s:
                 raise ControlPlaneError("Capacity.NotDeleted", f"{closing.name} was deleted and is still there")
             return closing.model_copy(update={"wait_s": CONFIRM_S}).turned("deleting")
-        if _is_about(self._register.record(closing.window, closing.day), closing):
-            self._register.note(closing.window, closing.day, gone_s=self._now_s())
-        self._register.forget(closing.window, closing.arn)
+        if _is_about(self._ports.register.record(closing.window, closing.day), closing):
+            self._ports.register.note(closing.window, closing.day, gone_s=self._ports.now_s())
+        self._ports.register.forget(closing.window, closing.arn)
         return closing.turned("gone")
 
     def _undeletable(self, closing: Closing, error: ControlPlaneError) -> Closing:
         """It is committed and stays until its term ends, or it is busy and is tried again for a while."""
-        found = self._control_plane.get(closing.arn)
+        found = self._ports.control_plane.get(closing.arn)
         if found is not None and found.commitment:
             until_s = found.committed_until_s
-            if _is_about(self._register.record(closing.window, closing.day), closing):
-                self._register.note(
+            if _is_about(self._ports.register.record(closing.window, closing.day), closing):
+                self._ports.register.note(
                     closing.window, closing.day, state="retained", reason=str(error), committed_until_s=until_s or 0
                 )
             return closing.model_copy(update={"committed_until_s": until_s}).turned("retained", str(error))
-        if self._now_s() > closing.gives_up_s:
+        if self._ports.now_s() > closing.gives_up_s:
             raise error
         return closing.model_copy(update={"wait_s": BUSY_S}).turned("busy", str(error))
 
     def _draining(self, closing: Closing, safe_s: float) -> Closing:
-        wait_s = max(0, math.ceil(safe_s - self._now_s()))
+        wait_s = max(0, math.ceil(safe_s - self._ports.now_s()))
         return closing.model_copy(update={"wait_s": wait_s}).turned("draining")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING
 
 from mangaassist.capacity import guard
@@ -16,11 +15,9 @@ from mangaassist.jst import jst
 from mangaassist.observability import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mangaassist.capacity.control_plane import ControlPlane, Purchase
-    from mangaassist.capacity.register import Record, Register
-    from mangaassist.capacity.rules import Rules
+    from mangaassist.capacity.control_plane import Purchase
+    from mangaassist.capacity.ports import Ports
+    from mangaassist.capacity.register import Record
     from mangaassist.capacity.workflow import Opening
     from mangaassist.routing.policy import Policy
 
@@ -30,24 +27,12 @@ UNSEEN_S = 300  # in which AWS has to know what it has sold
 class Opener:
     """Every method raises ControlPlaneError and StoreUnavailable, and may be called again."""
 
-    def __init__(
-        self,
-        *,
-        control_plane: ControlPlane,
-        register: Register,
-        policy: Callable[[], Policy],
-        rules: Rules,
-        now_s: Callable[[], float] = time.time,
-    ) -> None:
-        self._control_plane = control_plane
-        self._register = register
-        self._policy = policy
-        self._rules = rules
-        self._now_s = now_s
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
 
     def guard(self, opening: Opening) -> Opening:
         """Judge a purchase, at no cost: `buy`, `dry_run` (it would be bought), or `refused`, with all reasons."""
-        policy = self._policy()
+        policy = self._ports.policy
         if offer_for(policy, opening.window) is None:
             model = policy.targets[opening.target].model
             return opening.turned(
@@ -62,12 +47,14 @@ class Opener:
 
     def create(self, opening: Opening) -> Opening:
         """Buy; the same name again is the same purchase, so that a lost answer costs nothing."""
-        now_s = self._now_s()
-        earlier = self._register.record(opening.window, opening.day)  # first: who overtakes us from here on changes it
+        now_s = self._ports.now_s()
+        earlier = self._ports.register.record(
+            opening.window, opening.day
+        )  # first: who overtakes us from here on changes it
         if now_s >= opening.ends_s or self._is_overtaken(opening):
             return opening.turned("overtaken")
         is_another = bool(earlier.gone_s) and earlier.number != opening.number
-        if not self._register.note_after(
+        if not self._ports.register.note_after(
             earlier,
             state="creating",
             reason="; ".join(opening.reasons),
@@ -75,40 +62,40 @@ class Opener:
             **(opening.purchased() | (earlier.anew() if is_another else {})),
         ):
             return opening.turned("overtaken")
-        arn = self._control_plane.create(
+        arn = self._ports.control_plane.create(
             Order(
                 name=opening.name,
                 model=opening.model,
                 units=opening.units,
-                owner=self._rules.owner,
+                owner=self._ports.rules.owner,
                 window=opening.window,
                 day=opening.day,
             )
         )
-        self._register.note(opening.window, opening.day, arn=arn, created_s=now_s)
+        self._ports.register.note(opening.window, opening.day, arn=arn, created_s=now_s)
         return opening.model_copy(update={"arn": arn, "outcome": "creating", "wait_s": POLL_S, "began_s": now_s})
 
     def inspect(self, opening: Opening) -> Opening:
         """Look at what was bought: creating, in_service, failed, given_up, or overtaken by somebody."""
-        now_s = self._now_s()
+        now_s = self._ports.now_s()
         if self._is_overtaken(opening):
             return opening.turned("overtaken")
-        found = self._control_plane.get(str(opening.arn))
+        found = self._ports.control_plane.get(str(opening.arn))
         began_s = found.created_s if found else opening.began_s
-        self._register.note(
+        self._ports.register.note(
             opening.window, opening.day, tended_until_s=opening.tended_until_s(now_s), created_s=began_s
         )
-        patience_s = give_up_s(self._policy())
+        patience_s = give_up_s(self._ports.policy)
         condition = _condition(found, now_s - began_s, patience_s)
         times = {"wait_s": POLL_S, "gives_up_s": now_s + patience_s}
         return opening.model_copy(update=times).turned(*condition)
 
     def publish(self, opening: Opening) -> Opening:
         """Send turns to it, unless the window has ended or somebody has acted on it meanwhile."""
-        now_s = self._now_s()
+        now_s = self._ports.now_s()
         if now_s >= opening.ends_s:
             return opening.turned("overtaken")
-        record = self._register.record(opening.window, opening.day)
+        record = self._ports.register.record(opening.window, opening.day)
         published = {
             "arn": str(opening.arn),
             "target": opening.target,
@@ -116,23 +103,25 @@ class Opener:
             "until_s": opening.ends_s,  # told from the start: no turn begins on it from then on
             "day": opening.day,
         }
-        if not self._register.publish(opening.window, opening.fence, published):
+        if not self._ports.register.publish(opening.window, opening.fence, published):
             return opening.turned("overtaken")
-        is_noted = self._register.note_after(record, state="serving", serving_s=now_s, tended_until_s=0)
+        is_noted = self._ports.register.note_after(record, state="serving", serving_s=now_s, tended_until_s=0)
         return opening.turned("serving" if is_noted else "overtaken")
 
     def _is_overtaken(self, opening: Opening) -> bool:
-        return self._register.row(opening.window).fence != opening.fence
+        return self._ports.register.row(opening.window).fence != opening.fence
 
     def _market(self, opening: Opening, policy: Policy) -> Market:
         is_custom = CUSTOM_MODEL in opening.model
-        records = self._register.records(opening.day, opening.day)
+        records = self._ports.register.records(opening.day, opening.day)
         return Market(
-            region=self._rules.region,
-            sold=self._control_plane.lifecycle(opening.model),
+            region=self._ports.rules.region,
+            sold=self._ports.control_plane.lifecycle(opening.model),
             quota=self._quota("custom models" if is_custom else "base models"),
-            units_in_use=self._control_plane.uncommitted_units(custom=is_custom),
-            planned_today_nano_usd=sum(_other_cost_nano_usd(record, opening, self._now_s()) for record in records),
+            units_in_use=self._ports.control_plane.uncommitted_units(custom=is_custom),
+            planned_today_nano_usd=sum(
+                _other_cost_nano_usd(record, opening, self._ports.now_s()) for record in records
+            ),
             most_today_nano_usd=policy.provisioning.daily_nano_usd,
             policy_end_of_life=policy.model_of(opening.target).end_of_life,
             last_day=jst(opening.ends_s - 1).date(),  # the end is not part of the window
@@ -140,7 +129,7 @@ class Opener:
 
     def _quota(self, models: str) -> float | None:
         try:
-            return self._control_plane.quota(f"{guard.QUOTA} {models}")
+            return self._ports.control_plane.quota(f"{guard.QUOTA} {models}")
         except ControlPlaneError as error:
             logger.warning("the quota cannot be read", extra={"error": error.name})
             return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,16 +16,15 @@ from mangaassist.jst import jst
 from mangaassist.observability import count, logger, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from datetime import datetime
 
-    from mangaassist.capacity.control_plane import ControlPlane, Purchase
-    from mangaassist.capacity.register import Record, Register, Row
-    from mangaassist.capacity.rules import Rules
-    from mangaassist.capacity.utilisation import Utilisation
+    from mangaassist.capacity.control_plane import Purchase
+    from mangaassist.capacity.ports import Ports
+    from mangaassist.capacity.register import Record, Row
     from mangaassist.capacity.windows import Occurrence
     from mangaassist.capacity.workflow import Mode
-    from mangaassist.routing.policy import Policy, Window
+    from mangaassist.routing.policy import Window
 
 NO_OFFER = "none"
 LOOKED_BACK_DAYS = 2
@@ -36,30 +34,14 @@ WATCHED_MINUTES = 5  # between two executions of the schedule
 class Planner:
     """Every method raises ControlPlaneError and StoreUnavailable."""
 
-    def __init__(
-        self,
-        *,
-        control_plane: ControlPlane,
-        register: Register,
-        utilisation: Utilisation,
-        policy: Callable[[], Policy],
-        is_policy_sound: Callable[[], bool],
-        rules: Rules,
-        now_s: Callable[[], float] = time.time,
-    ) -> None:
-        self._is_policy_sound = is_policy_sound
-        self._control_plane = control_plane
-        self._register = register
-        self._utilisation = utilisation
-        self._policy = policy
-        self._rules = rules
-        self._now_s = now_s
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
 
     def plan(self, request: Request) -> Plan:
         """What there is to do for one window; raises WorkflowInputInvalid for one that cannot be acted on."""
-        if not self._is_policy_sound() and request.action in ("keep", "open"):
+        if not self._ports.is_policy_sound() and request.action in ("keep", "open"):
             return self._without_policy(request)
-        if request.action == "keep" and request.window not in {str(it.name) for it in self._policy().windows}:
+        if request.action == "keep" and request.window not in {str(it.name) for it in self._ports.policy.windows}:
             return Plan(request=request, notes=("the policy in force has no such window",))  # the sweep closes it
         window = self._window(request)
         if request.action == "plan":
@@ -81,17 +63,17 @@ class Planner:
 
     def sweep(self, request: Request) -> Plan:
         """Whatever of ours is alive outside its window; rows and records of what is no more are put right."""
-        if not self._is_policy_sound():
+        if not self._ports.is_policy_sound():
             return self._without_policy(request)
-        policy, now = self._policy(), self._now()
+        policy, now = self._ports.policy, self._now()
         wanted = set()
-        for window in policy.windows if self._rules.mode != "off" else ():
-            if occurrence := windows.occurrence_at(window, now, self._rules.lead):
+        for window in policy.windows if self._ports.rules.mode != "off" else ():
+            if occurrence := windows.occurrence_at(window, now, self._ports.rules.lead):
                 wanted.add((window.name, occurrence.day.isoformat()))
-        owned = self._control_plane.owned(self._rules.owner)
+        owned = self._ports.control_plane.owned(self._ports.rules.owner)
         draining: set[str] = set()
         for name in {*(str(window.name) for window in policy.windows), *(purchase.window for purchase in owned)}:
-            row = self._register.row(name)
+            row = self._ports.register.row(name)
             draining |= row.draining.keys()
             self._tidy(name, row, owned)
         strays = planning.strays(owned, frozenset(wanted), draining, now.timestamp())
@@ -108,9 +90,9 @@ class Planner:
         """With an invalid policy nobody knows what is wanted: nothing is bought; what is over by its record goes."""
         over = [
             purchase
-            for purchase in self._control_plane.owned(self._rules.owner)
-            if request.window in (None, purchase.window) and not purchase.is_committed(self._now_s())
-            if 0 < self._register.record(purchase.window, purchase.day).ends_s <= self._now_s()
+            for purchase in self._ports.control_plane.owned(self._ports.rules.owner)
+            if request.window in (None, purchase.window) and not purchase.is_committed(self._ports.now_s())
+            if 0 < self._ports.register.record(purchase.window, purchase.day).ends_s <= self._ports.now_s()
         ]
         return Plan(
             request=request,
@@ -120,37 +102,37 @@ class Planner:
 
     def _facts(self, window: Window) -> Facts:
         now = self._now()
-        occurrence = windows.occurrence_at(window, now, self._rules.lead)
+        occurrence = windows.occurrence_at(window, now, self._ports.rules.lead)
         row, owned = self._seen(window.name)
         return Facts(
             occurrence=occurrence,
             row=row,
-            record=self._register.record(window.name, occurrence.day.isoformat()) if occurrence else None,
+            record=self._ports.register.record(window.name, occurrence.day.isoformat()) if occurrence else None,
             purchases=[it for it in owned if it.window == window.name],
-            mode=self._rules.mode,
+            mode=self._ports.rules.mode,
             now_s=now.timestamp(),
-            lead_s=self._rules.lead.total_seconds(),
+            lead_s=self._ports.rules.lead.total_seconds(),
         )
 
     def _check_open(self, facts: Facts, window: Window) -> None:
         if facts.occurrence is None:
-            ahead = windows.next_occurrence(window, self._now(), self._rules.lead)
+            ahead = windows.next_occurrence(window, self._now(), self._ports.rules.lead)
             raise WorkflowInputInvalid(
                 f"window {window.name} is closed; it can be opened from {ahead.opens:%F %R} JST on"
             )
 
     def _hold(self, facts: Facts, window: Window) -> None:
         """Closed by hand: whoever is opening the window is overtaken, and nobody opens it again by itself today."""
-        self._register.overtake(window.name)
+        self._ports.register.overtake(window.name)
         if facts.occurrence:
             day = facts.occurrence.day.isoformat()
-            self._register.note(window.name, day, state="closed", reason="closed by hand", tended_until_s=0)
+            self._ports.register.note(window.name, day, state="closed", reason="closed by hand", tended_until_s=0)
 
     def _seen(self, window: str) -> tuple[Row, tuple[Purchase, ...]]:
         """A window's row and then what is alive: whoever acts on the window after the row was read overtakes us."""
         while True:
-            row = self._register.row(window)
-            owned = self._control_plane.owned(self._rules.owner)
+            row = self._ports.register.row(window)
+            owned = self._ports.control_plane.owned(self._ports.rules.owner)
             if not self._tidy(window, row, owned):
                 return row, owned
 
@@ -159,34 +141,34 @@ class Planner:
         alive = {purchase.arn for purchase in owned}
         is_changed = False
         if row.arn and row.arn not in alive and self._is_gone(row.arn):
-            self._register.withdraw(window, row.arn, 0)
-            self._register.forget(window, row.arn)
+            self._ports.register.withdraw(window, row.arn, 0)
+            self._ports.register.forget(window, row.arn)
             is_changed = True
         for arn in set(row.draining) - alive:
             if self._is_gone(arn):
-                self._register.forget(window, arn)
+                self._ports.register.forget(window, arn)
                 is_changed = True
         today = self._now().date()
         first, last = today - timedelta(days=LOOKED_BACK_DAYS), today + timedelta(days=1)
-        for record in self._register.records(first.isoformat(), last.isoformat()):
+        for record in self._ports.register.records(first.isoformat(), last.isoformat()):
             if record.window == window and self._has_vanished(record, alive):
                 is_ours = record.state in planning.HELD  # whoever deleted it did not come to note that it is gone
                 why = {} if is_ours else {"state": "closed", "reason": "it was deleted outside the workflow"}
-                self._register.note(window, record.day, gone_s=self._now_s(), **why)
+                self._ports.register.note(window, record.day, gone_s=self._ports.now_s(), **why)
         return is_changed
 
     def _has_vanished(self, record: Record, alive: set[str]) -> bool:
-        is_over = not record.arn or record.gone_s or record.arn in alive or record.tended_until_s > self._now_s()
+        is_over = not record.arn or record.gone_s or record.arn in alive or record.tended_until_s > self._ports.now_s()
         return not is_over and self._is_gone(record.arn)
 
     def _is_gone(self, arn: str) -> bool:
-        return self._control_plane.get(arn) is None
+        return self._ports.control_plane.get(arn) is None
 
     def _claimed(self, request: Request, facts: Facts, existing: Purchase | None) -> Opening | None:
         """An opening with a fence of its own; None when somebody has acted on the window since it was looked at."""
         if facts.occurrence is None or facts.record is None:
             return None
-        fence = self._register.claim(facts.occurrence.window.name, facts.row.fence)
+        fence = self._ports.register.claim(facts.occurrence.window.name, facts.row.fence)
         if fence is None:
             return None
         live = facts.mode == "live" if request.action == "keep" else request.live
@@ -195,7 +177,7 @@ class Planner:
             return opening
         earlier = facts.record.anew() if facts.record.gone_s else {}
         bought = {"arn": existing.arn, "created_s": existing.created_s}
-        is_noted = self._register.note_after(
+        is_noted = self._ports.register.note_after(
             facts.record,
             state="creating",
             tended_until_s=opening.tended_until_s(facts.now_s),
@@ -204,14 +186,14 @@ class Planner:
         return opening if is_noted else None
 
     def _rehearsal(self, window: Window) -> Opening:
-        occurrence = windows.next_occurrence(window, self._now(), self._rules.lead)
-        record = self._register.record(window.name, occurrence.day.isoformat())
+        occurrence = windows.next_occurrence(window, self._now(), self._ports.rules.lead)
+        record = self._ports.register.record(window.name, occurrence.day.isoformat())
         return self._opening(occurrence, record, 0, None, mode="dry-run")
 
     def _opening(
         self, occurrence: Occurrence, record: Record | None, fence: int, existing: Purchase | None, mode: Mode
     ) -> Opening:
-        window, policy, now_s = occurrence.window, self._policy(), self._now_s()
+        window, policy, now_s = occurrence.window, self._ports.policy, self._ports.now_s()
         offer = offer_for(policy, window.name)
         price = offer.unit_hour_nano_usd if offer else 0
         number = _number(record, existing)
@@ -222,7 +204,9 @@ class Planner:
         return Opening(
             window=window.name,
             day=occurrence.day.isoformat(),
-            name=existing.name if existing else purchase_name(self._rules.owner, window.name, occurrence.day, number),
+            name=existing.name
+            if existing
+            else purchase_name(self._ports.rules.owner, window.name, occurrence.day, number),
             model=offer.id if offer else NO_OFFER,
             units=units,
             unit_hour_nano_usd=price,
@@ -241,8 +225,8 @@ class Planner:
         )
 
     def _closing(self, purchase: Purchase, why: str) -> Closing:
-        policy = self._policy()
-        record, offer = self._register.record(purchase.window, purchase.day), offer_for(policy, purchase.window)
+        policy = self._ports.policy
+        record, offer = self._ports.register.record(purchase.window, purchase.day), offer_for(policy, purchase.window)
         price = record.unit_hour_nano_usd or (offer.unit_hour_nano_usd if offer else 0)
         return Closing(
             window=purchase.window,
@@ -254,7 +238,7 @@ class Planner:
             price_verified=record.price_verified,
             arn=purchase.arn,
             why=why,
-            gives_up_s=self._now_s() + give_up_s(policy),
+            gives_up_s=self._ports.now_s() + give_up_s(policy),
         )
 
     def _watch(self, facts: Facts) -> None:
@@ -266,24 +250,24 @@ class Planner:
                 count("CapacityNotServing")
             return
         window, day = facts.occurrence.window, facts.occurrence.day.isoformat()
-        offer = offer_for(self._policy(), window.name)
+        offer = offer_for(self._ports.policy, window.name)
         if offer is not None:
             since_s = facts.now_s - facts.now_s % 60 - WATCHED_MINUTES * 60
             now = f"{jst(facts.now_s):%Y-%m-%dT%H:%M}"
-            full = [it for it in self._utilisation.minutes(window.name, day, since_s) if it.at < now]
+            full = [it for it in self._ports.utilisation.minutes(window.name, day, since_s) if it.at < now]
             units = sum(purchase.units for purchase in facts.purchases if purchase.arn == facts.row.arn)
             seen = fullness(full, WATCHED_MINUTES, units, offer.unit_tokens_per_minute)
             percent("CapacityUtilisation", seen.mean_share * 100)
 
     def _window(self, request: Request) -> Window:
-        known = {window.name: window for window in self._policy().windows}
+        known = {window.name: window for window in self._ports.policy.windows}
         if request.window is None or request.window not in known:
             there_are = ", ".join(known) or "none"
             raise WorkflowInputInvalid(f"window {request.window}: the policy in force has {there_are}")
         return known[request.window]
 
     def _now(self) -> datetime:
-        return jst(self._now_s())
+        return jst(self._ports.now_s())
 
 
 def _number(record: Record | None, existing: Purchase | None) -> int:

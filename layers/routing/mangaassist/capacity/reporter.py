@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mangaassist.capacity import notices
 from mangaassist.capacity.notices import Billed
@@ -15,42 +14,16 @@ from mangaassist.jst import jst
 from mangaassist.observability import count, logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mangaassist.capacity.control_plane import ControlPlane, Purchase
-    from mangaassist.capacity.register import Register
-    from mangaassist.capacity.rules import Rules
+    from mangaassist.capacity.control_plane import Purchase
+    from mangaassist.capacity.ports import Ports
     from mangaassist.capacity.workflow import Ended
-    from mangaassist.routing.policy import Policy
-
-
-class Board(Protocol):
-    """Where operators read notices."""
-
-    def post(self, subject: str, message: str) -> None:
-        """Publish; raises ControlPlaneError."""
-        ...
 
 
 class Reporter:
     """Raises ControlPlaneError and StoreUnavailable; may be called again."""
 
-    def __init__(
-        self,
-        *,
-        control_plane: ControlPlane,
-        register: Register,
-        board: Board,
-        policy: Callable[[], Policy],
-        rules: Rules,
-        now_s: Callable[[], float] = time.time,
-    ) -> None:
-        self._control_plane = control_plane
-        self._register = register
-        self._board = board
-        self._policy = policy
-        self._rules = rules
-        self._now_s = now_s
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
 
     def report(self, ended: Ended) -> Report:
         """Note what became of an execution; operators are told of each trouble once."""
@@ -62,7 +35,9 @@ class Reporter:
             logger.error("capacity needs a look", extra=told)
         else:
             logger.info("capacity", extra=told)
-        if ended.request.action != "plan" and (notice := notices.notice(ended, self._rules.owner, self._billed())):
+        if ended.request.action != "plan" and (
+            notice := notices.notice(ended, self._ports.rules.owner, self._billed())
+        ):
             self._tell(ended, notice)
         return Report(ok=not in_trouble, summary=text)
 
@@ -71,8 +46,8 @@ class Reporter:
         opening = ended.opening
         if opening is None or ended.request.action == "plan":
             return
-        record = self._register.record(opening.window, opening.day)
-        if opening.outcome in ("dry_run", "refused") and record.tended_until_s <= self._now_s():
+        record = self._ports.register.record(opening.window, opening.day)
+        if opening.outcome in ("dry_run", "refused") and record.tended_until_s <= self._ports.now_s():
             state, reason = opening.outcome, notices.summary(ended)
         elif ended.failure and record.state == "creating" and not record.arn:
             state, reason = "refused", f"{ended.failure.error} {ended.failure.cause}"
@@ -81,27 +56,27 @@ class Reporter:
         if record.state in HELD:
             return
         fields = {} if record.arn else {k: value for k, value in opening.purchased().items() if k != "number"}
-        self._register.note_after(record, **(fields | {"state": state, "reason": reason[:1024]}))
+        self._ports.register.note_after(record, **(fields | {"state": state, "reason": reason[:1024]}))
 
     def _tell(self, ended: Ended, notice: notices.Notice) -> None:
         about = ended.opening or next(iter(ended.closing), None)
         window = about.window if about else ended.request.window or "all"
-        day = about.day if about else jst(self._now_s()).date().isoformat()
-        if self._register.record(window, day).told == notice.gist:
+        day = about.day if about else jst(self._ports.now_s()).date().isoformat()
+        if self._ports.register.record(window, day).told == notice.gist:
             return
-        self._board.post(notice.subject, notice.message)
-        self._register.note(window, day, told=notice.gist)
+        self._ports.board.post(notice.subject, notice.message)
+        self._ports.register.note(window, day, told=notice.gist)
 
     def _billed(self) -> tuple[Billed, ...] | None:
         try:
-            owned = self._control_plane.owned(self._rules.owner)
+            owned = self._ports.control_plane.owned(self._ports.rules.owner)
         except ControlPlaneError:
             return None
         return tuple(self._price(purchase) for purchase in owned)
 
     def _price(self, purchase: Purchase) -> Billed:
-        price = self._register.record(purchase.window, purchase.day).unit_hour_nano_usd
-        offer = offer_for(self._policy(), purchase.window)
+        price = self._ports.register.record(purchase.window, purchase.day).unit_hour_nano_usd
+        offer = offer_for(self._ports.policy, purchase.window)
         if not price and offer:
             price = offer.unit_hour_nano_usd
         return Billed(purchase.name, purchase.status, purchase.units, purchase.units * price)

@@ -6,8 +6,6 @@ is kept by the window's row (capacity/register.py).
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -15,18 +13,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 from mangaassist.capacity.closer import Closer
 from mangaassist.capacity.opener import Opener
 from mangaassist.capacity.planner import Planner
-from mangaassist.capacity.reporter import Board, Reporter
+from mangaassist.capacity.reporter import Reporter
 from mangaassist.capacity.workflow import Closing, Document, Ended, Opening, Request
 from mangaassist.errors import WorkflowInputInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mangaassist.capacity.control_plane import ControlPlane
-    from mangaassist.capacity.register import Register
-    from mangaassist.capacity.rules import Rules
-    from mangaassist.capacity.utilisation import Utilisation
-    from mangaassist.routing.policy import Policy
+    from mangaassist.capacity.ports import Ports
 
 
 class Look(Document):
@@ -62,45 +54,14 @@ STEP: TypeAdapter[Look | Open | Close | Tell] = TypeAdapter(
 )
 
 
-@dataclass(frozen=True)
 class Steps:
-    """All of them, put together."""
+    """All of them, over the same ports."""
 
-    planner: Planner
-    opener: Opener
-    closer: Closer
-    reporter: Reporter
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        control_plane: ControlPlane,
-        register: Register,
-        utilisation: Utilisation,
-        board: Board,
-        policy: Callable[[], Policy],
-        is_policy_sound: Callable[[], bool],
-        rules: Rules,
-        now_s: Callable[[], float] = time.time,
-    ) -> Steps:
-        """Put them together over the same ports."""
-        return cls(
-            planner=Planner(
-                control_plane=control_plane,
-                register=register,
-                utilisation=utilisation,
-                policy=policy,
-                is_policy_sound=is_policy_sound,
-                rules=rules,
-                now_s=now_s,
-            ),
-            opener=Opener(control_plane=control_plane, register=register, policy=policy, rules=rules, now_s=now_s),
-            closer=Closer(control_plane=control_plane, register=register, policy=policy, now_s=now_s),
-            reporter=Reporter(
-                control_plane=control_plane, register=register, board=board, policy=policy, rules=rules, now_s=now_s
-            ),
-        )
+    def __init__(self, ports: Ports) -> None:
+        self.planner = Planner(ports)
+        self.opener = Opener(ports)
+        self.closer = Closer(ports)
+        self.reporter = Reporter(ports)
 
     def take(self, event: dict[str, Any]) -> dict[str, Any]:
         """Take the step that a state asks for; raises WorkflowInputInvalid, ControlPlaneError, StoreUnavailable."""
