@@ -155,13 +155,35 @@ def test_a_turn_is_logged_as_json_with_its_metrics_and_without_its_text(deployed
     assert "One Piece" not in log
 
 
+@pytest.mark.parametrize("name", ["capacity-plan", "capacity-rehearsal", "capacity-sweep"])
+def test_the_workflow_is_told_what_there_is_to_do(deployed: Deployed, name: str) -> None:
+    answer = deployed.run(name).answer
+    assert answer["request"]["action"] == {"capacity-plan": "keep", "capacity-rehearsal": "plan"}.get(name, "sweep")
+    assert set(answer) == {"request", "opening", "closing", "notes"}
+    if name == "capacity-rehearsal":
+        assert (answer["opening"]["window"], answer["opening"]["mode"]) == ("peak", "dry-run")
+
+
+def test_a_purchase_is_judged_and_an_execution_reported(deployed: Deployed) -> None:
+    assert deployed.run("capacity-guard").answer["outcome"] == "dry_run"
+    assert deployed.run("capacity-report").answer == {"ok": True, "summary": "it serves"}
+
+
+def test_a_step_that_does_not_exist_fails_by_the_name_that_the_workflow_catches(deployed: Deployed) -> None:
+    assert deployed.run("capacity-wrong-step").answer["errorType"] == "WorkflowInputInvalid"
+
+
 def test_what_each_function_does_to_tables_is_what_its_role_may_do(deployed: Deployed) -> None:
-    for name in ("message-ask-ja", "message-ask-repeated", "message-cancel", "connect", "disconnect"):
+    for name in ("message-ask-ja", "message-ask-repeated", "message-cancel", "connect", "disconnect", "capacity-plan"):
         deployed.run(name)
     template = Template(translate(ROOT / "template.yaml"))
     for function, recorder in deployed.recorders.items():
         assert recorder.seen <= _may(template, f"{function.capitalize()}FunctionRole")
-    assert {function for function, recorder in deployed.recorders.items() if recorder.seen} >= {"connect", "message"}
+    assert {function for function, recorder in deployed.recorders.items() if recorder.seen} >= {
+        "capacity",
+        "connect",
+        "message",
+    }
 
 
 def test_with_tracing_on_a_question_is_answered_even_where_nobody_takes_the_traces(deployed: Deployed) -> None:
