@@ -208,6 +208,9 @@ def complaints(day: Day, lead: timedelta, drain: timedelta) -> Iterator[str]:
             yield f"{window['name']}: {len(purchases)} purchases instead of one"
         for purchase in purchases:
             yield from _out_of_bounds(purchase, window, lead, drain)
+    without_model = [asked for asked in day.asked if asked.finish == "catalogue"]
+    if without_model:
+        yield f"{len(without_model)} turns found no model, the first at {without_model[0].at:%H:%M:%S}"
     for asked in day.unanswered:
         yield f"a turn at {asked.at:%H:%M:%S} ended in {asked.error}"
     if day.cut_by_deletion:

@@ -151,7 +151,7 @@ def open_window(desk: Desk, window: str, live: bool, yes: bool, no_wait: bool) -
 def close(desk: Desk, window: str, yes: bool, no_wait: bool) -> None:
     """Send turns away from a window's capacity, give it back, and leave the window closed for its day."""
     desk.check(window)
-    _ask(f"Close {window} at {desk.name}? It is not bought again by itself for this day.", yes)
+    _ask(f"Close {window} at {desk.name}? While it is under way, it is not bought again by itself that day.", yes)
     _run(desk, {"action": "close", "window": window}, no_wait)
 
 

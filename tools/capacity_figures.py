@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MACHINE = "ProvisionedThroughput"
 MODE, REGION, LEAD = "CapacityMode", "CapacityRegion", "CapacityLeadMinutes"
 TWIN_MACHINE = "arn:aws:states:ap-northeast-1:123456789012:stateMachine:ProvisionedThroughput"
-TWIN_OWNER, TWIN_CAPACITY_REGION, TWIN_LEAD_MINUTES = "twin", "us-east-1", 30
+TWIN_OWNER, TWIN_CAPACITY_REGION, TWIN_LEAD_MINUTES = "twin-ap-northeast-1", "us-east-1", 30
 LAST_MINUTES = 5
 SIZED_DAYS = 7  # that a window's last use is looked for
 
@@ -171,7 +171,7 @@ class Figures:
     @cached_property
     def owner(self) -> str:
         """What the owner's tag says on purchases of this deployment."""
-        return TWIN_OWNER if self._place.is_twin else self._place.stack_name
+        return TWIN_OWNER if self._place.is_twin else self._place.stack_in_region
 
     @cached_property
     def region(self) -> str:
@@ -213,7 +213,7 @@ class Figures:
         """What was bought on some days, oldest first."""
         first_day = last_day - timedelta(days=days - 1)
         records = self._register.records(first_day.isoformat(), last_day.isoformat())
-        return tuple(self._window_day(record) for record in records)
+        return tuple(self._window_day(record) for record in records if record.state)
 
     def _window_now(self, window: Window, owned: Iterable[Purchase]) -> WindowNow:
         under_way = windows.occurrence_at(window, self.now, self.lead)

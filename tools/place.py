@@ -139,9 +139,10 @@ class Place:
         return self._described("Parameters", key)
 
     @cached_property
-    def stack_name(self) -> str:
-        """The stack's name, also when its ARN was given."""
-        return str(self._stack["StackName"])
+    def stack_in_region(self) -> str:
+        """The stack's name and its region, as what it owns elsewhere is tagged."""
+        region = str(self._stack["StackId"]).split(":")[3]
+        return f"{self._stack['StackName']}-{region}"
 
     def _described(self, part: str, key: str) -> str:
         kind = part.removesuffix("s")

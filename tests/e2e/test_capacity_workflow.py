@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 
 MACHINE = "arn:aws:states:ap-northeast-1:123456789012:stateMachine:ProvisionedThroughput"
+OWNER = "twin-ap-northeast-1"  # the stack and its region
 NOVA = "amazon.nova-pro-v1:0:300k"
 # Short turns, because what is withdrawn drains in the time of the clock for as long as the longest turn.
 LIMITS = {"turn_ms": 6_000, "closing_reserve_ms": 1_500, "quality_floor_ms": 1_000, "situation_ttl_ms": 500}
@@ -37,7 +38,7 @@ class Evening:
 
     @property
     def name(self) -> str:
-        return f"twin-peak-{self.day}"
+        return f"{OWNER}-peak-{self.day}"
 
     def clock(self, at: str, days: int = 0) -> None:
         self.twin.put("clock", {"now": f"{self.day + timedelta(days=days)}T{at}+09:00"})
@@ -173,7 +174,7 @@ def test_a_creation_that_fails_is_deleted_and_reported_with_awss_reason(evening:
     evening.until(lambda: evening.state() == "failed", seconds_a_look=120)
     evening.until(lambda: not evening.alive(), seconds_a_look=20)
     notice = evening.notice(evening.name, "an hour", "To do")
-    assert notice["subject"].startswith("twin: provisioned throughput for peak")
+    assert notice["subject"].startswith(f"{OWNER}: provisioned throughput for peak")
     evening.pass_time(600)
     assert len(evening.purchases()) == 1, "it is not bought again by itself"
     evening.end_of(evening.start(action="open", window="peak", live=True))
@@ -260,7 +261,7 @@ def test_a_committed_purchase_is_withdrawn_and_reported_as_retained_with_its_end
     evening.clock("17:25:05")
     evening.until(lambda: evening.ticked("17:25"))  # one more tick would find it outside its window
     control = evening.twin.client("bedrock", region="us-east-1")
-    tags = {"owner": "twin", "window": "peak", "day": str(evening.day)}
+    tags = {"owner": OWNER, "window": "peak", "day": str(evening.day)}
     control.create_provisioned_model_throughput(
         provisionedModelName=f"{evening.name}-by-hand",
         modelId=NOVA,
@@ -283,7 +284,7 @@ def test_a_committed_purchase_is_withdrawn_and_reported_as_retained_with_its_end
 def test_the_sweep_closes_what_is_alive_outside_its_window_and_tells(evening: Evening) -> None:
     evening.clock("12:05:00")
     control = evening.twin.client("bedrock", region="us-east-1")
-    tags = {"owner": "twin", "window": "peak", "day": str(evening.day - timedelta(days=1))}
+    tags = {"owner": OWNER, "window": "peak", "day": str(evening.day - timedelta(days=1))}
     control.create_provisioned_model_throughput(
         provisionedModelName=f"stray-{evening.day}",
         modelId=NOVA,

@@ -229,7 +229,8 @@ def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template
     for alarm in alarms:
         assert alarm["AlarmDescription"]
         assert alarm["Statistic"] == ("Maximum" if alarm["Namespace"] == "AWS/SQS" else "Sum")
-        period_s = 600 if alarm["MetricName"] == "CapacityNotServing" else 60  # counted by every fifth minute's tick
+        is_of_ticks = alarm["MetricName"] in ("CapacityNotServing", "ExecutionsFailed")  # of every fifth minute
+        period_s = 600 if is_of_ticks else 60
         assert (alarm["Period"], alarm["EvaluationPeriods"]) == (period_s, 1)
         assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
         assert alarm["TreatMissingData"] == "notBreaching"

@@ -36,6 +36,7 @@ NOVA_PRO = "amazon.nova-pro-v1:0:300k"
 DAY = "2026-11-23"
 STACK = {
     "StackName": "shop",
+    "StackId": "arn:aws:cloudformation:ap-northeast-1:123456789012:stack/shop/1",
     "Outputs": [
         {"OutputKey": "SituationTable", "OutputValue": SITUATION},
         {"OutputKey": "ProvisionedThroughput", "OutputValue": MACHINE},
@@ -123,7 +124,11 @@ class Evening:
         self.bedrock.add_response("list_provisioned_model_throughputs", {"provisionedModelSummaries": list(purchases)})
         for purchase in purchases:
             owner, window, day = purchase["provisionedModelName"].split("_")
-            tags = {"mangaassist:owner": owner, "mangaassist:window": window, "mangaassist:day": day}
+            tags = {
+                "mangaassist:owner": f"{owner}-ap-northeast-1",
+                "mangaassist:window": window,
+                "mangaassist:day": day,
+            }
             listed = {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
             self.bedrock.add_response(
                 "list_tags_for_resource", listed, {"resourceARN": purchase["provisionedModelArn"]}

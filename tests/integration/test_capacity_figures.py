@@ -39,13 +39,13 @@ def test_status_says_of_each_window_what_serves_what_is_asked_of_it_and_what_it_
     run.used("19:30", Use(requests=9, input_tokens=900))  # this minute is not over
     run.owns(purchase(f"shop_peak_{DAY}"))
     told = json.loads(run("status", "--json").stdout)
-    assert (told["now"], told["owner"], told["mode"]) == (f"{DAY}T19:30:00+09:00", "shop", "dry-run")
+    assert (told["now"], told["owner"], told["mode"]) == (f"{DAY}T19:30:00+09:00", "shop-ap-northeast-1", "dry-run")
     business, peak = told["windows"]
     assert (peak["window"], peak["hours"], peak["units"], peak["is_under_way"]) == ("peak", "18:00-24:00", 2, True)
     assert peak["published"] == {"arn": BOUGHT, "units": 2, "until": f"{DAY}T23:59:00+09:00"}
     (alive,) = peak["alive"]
     assert (alive["status"], alive["units"], alive["since"]) == ("InService", 2, f"{DAY}T17:30:00+09:00")
-    assert alive["tags"] == {"owner": "shop", "window": "peak", "day": DAY}
+    assert alive["tags"] == {"owner": "shop-ap-northeast-1", "window": "peak", "day": DAY}
     assert alive["hour_usd"] == 2
     assert (peak["state"], peak["unit_hours"], peak["cost_usd"]) == ("serving", 4, 4)
     assert (peak["last_minutes"]["requests_per_minute"], peak["last_minutes"]["tokens_per_minute"]) == (1, 200)
@@ -63,7 +63,7 @@ def test_status_is_a_table_in_which_an_unverified_price_is_called_assumed(run: E
     run.publishes()
     run.owns(purchase(f"shop_peak_{DAY}"))
     shown = run("status").stdout
-    assert "shop at 2026-11-23 19:30 JST: capacity in us-east-1, mode dry-run" in shown
+    assert "shop-ap-northeast-1 at 2026-11-23 19:30 JST: capacity in us-east-1, mode dry-run" in shown
     assert "4.00 unit-hours, $4.00 assumed" in shown
     assert "2 units until 11-23 23:59" in shown
     assert "nothing: turns go on demand" in shown

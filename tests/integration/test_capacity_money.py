@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +14,7 @@ from mangaassist.capacity.control_plane import Lifecycle
 from mangaassist.capacity.use import Use
 from mangaassist.errors import ControlPlaneError
 from mangaassist.observability import metrics
+from mangaassist.routing.policy import Provisioning
 from mangaassist.routing.situation import Capacity
 from tests.unit.purchases import (
     COMMITTED,
@@ -157,15 +161,16 @@ def test_a_window_that_is_served_raises_none_while_something_else_is_closed(hous
     assert counted("CapacityNotServing") == 0
 
 
-def test_how_full_it_is_is_told_on_every_tick(house: House) -> None:
+def test_how_full_it_is_is_told_of_its_window_on_every_tick(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     opened = house.opened()
     capacity = Capacity(str(opened.arn), 2, at("24:00"), window="peak", day=DAY)
     for _ in range(5):
         house.use.note(capacity, Use(requests=1, input_tokens=20_000, output_tokens=5_000))
         house.clock.sleep(60)
-    metrics.clear_metrics()
+    house.rules = replace(house.rules, mode="dry-run")  # what was opened by hand is measured too
     house.plan()
-    assert metrics.metric_set["CapacityUtilisation"]["Value"] == [25.0]
+    (told,) = (json.loads(it) for it in capsys.readouterr().out.splitlines() if "CapacityUtilisation" in it)
+    assert (told["window"], told["CapacityUtilisation"]) == ("peak", [25.0])
 
 
 def test_operators_are_told_of_the_same_trouble_once(house: House) -> None:
@@ -209,3 +214,22 @@ def test_a_report_goes_out_while_aws_cannot_be_asked(house: House) -> None:
     house.cloud.fails["owned"] = "Bedrock.SdkClientException"
     house.report(planned, failure={"Error": "X", "Cause": ""})
     assert "Billed now: not known" in house.board.notices[0][1]
+
+
+def test_a_dry_run_counts_what_the_other_window_would_have_cost(house: House) -> None:
+    house.rules = replace(house.rules, mode="dry-run")
+    house.policy = house.policy.model_copy(update={"provisioning": Provisioning(daily_usd=Decimal(310))})
+    house.set_clock("08:30")
+    planned = house.plan(window="business")
+    assert planned.opening is not None
+    judged = house.steps.opener.guard(planned.opening)
+    assert judged.outcome == "dry_run"
+    house.report(planned, opening=judged.model_dump())
+    house.set_clock("17:30")
+    assert house.steps.opener.guard(house.opening()).outcome == "refused"
+
+
+def test_a_commitment_of_another_day_counts_for_this_one(house: House) -> None:
+    house.cloud.add(purchase(9, window="business", day="2026-11-20", **COMMITTED))
+    opening = house.opening()
+    assert house.steps.opener.guard(opening).outcome == "refused", "48 unit-hours at $23 are beyond the day's limit"

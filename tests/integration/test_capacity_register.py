@@ -335,7 +335,7 @@ def test_a_note_changes_what_it_names_and_nothing_else(table: Table, register: R
     register.note("peak", DAY, state="creating", units=2, price_verified=True, created_s=1.5)
     register.note("peak", DAY, state="serving")
     assert register.record("peak", DAY) == Record(
-        "peak", DAY, state="serving", units=2, price_verified=True, created_s=1.5
+        "peak", DAY, state="serving", units=2, price_verified=True, created_s=1.5, changes=2
     )
     item = tables.get(table.dynamodb, SITUATION, "CAPACITY", f"{DAY}#peak")
     assert item["expires_at"] == int(clock.now_s()) + RECORD_DAYS * 86_400
@@ -348,7 +348,15 @@ def test_a_state_that_somebody_changed_meanwhile_is_not_overwritten(register: Re
     register.note("peak", DAY, state="closed")
     assert not register.note_after(unbought, state="creating", number=2)
     assert not register.note_after(creating, state="serving", serving_s=5.0)
-    assert register.record("peak", DAY) == Record("peak", DAY, state="closed", number=1)
+    assert register.record("peak", DAY) == Record("peak", DAY, state="closed", number=1, changes=2)
+
+
+def test_what_was_closed_again_meanwhile_is_not_what_was_seen(register: Register) -> None:
+    register.note("peak", DAY, state="closed")
+    closed = register.record("peak", DAY)
+    register.note("peak", DAY, state="closed")
+    assert not register.note_after(closed, state="creating", number=2)
+    assert register.record("peak", DAY).state == "closed"
 
 
 def test_a_state_whose_change_was_repeated_by_itself_counts_as_changed(register: Register) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from mangaassist.capacity.rules import drain_s
 from mangaassist.capacity.workflow import Closing, Opening
 from mangaassist.errors import ControlPlaneError
 from mangaassist.observability import metrics
+from mangaassist.routing import policy
 from tests.unit.purchases import (
     COMMITTED,
     DAY,
@@ -292,3 +294,52 @@ def test_what_aws_does_not_know_after_minutes_is_given_up(house: House) -> None:
     assert house.steps.opener.inspect(opening).outcome == "creating"
     house.clock.sleep(301)
     assert house.steps.opener.inspect(opening).outcome == "given_up"
+
+
+def test_closing_again_in_the_midst_of_a_purchase_that_reopened_the_day_is_the_last_word(house: House) -> None:
+    house.set_clock("18:05")
+    house.plan("close")
+    reopened = house.opening("open", live=True)
+    seen = house.register.record("peak", DAY)
+    house.plan("close")
+    assert seen.state == house.register.record("peak", DAY).state == "closed"
+    assert not house.register.note_after(seen, state="creating")
+    assert house.steps.opener.create(reopened).outcome == "overtaken"
+    assert house.cloud.alive == {}
+
+
+def test_looking_only_disturbs_nobody(house: House) -> None:
+    house.set_clock("17:35")
+    opening = house.opening()
+    rehearsed = house.plan("open").opening
+    assert rehearsed is not None
+    assert (rehearsed.mode, rehearsed.fence) == ("dry-run", 0)
+    assert house.create(opening).outcome == "creating"
+
+
+def test_what_was_published_and_does_not_serve_any_more_is_looked_at(house: House) -> None:
+    opened = house.opened()
+    house.cloud.becomes(str(opened.arn), status="Failed", failure="it broke")
+    again = house.opening()
+    assert again.arn == opened.arn
+    assert house.steps.opener.inspect(again).outcome == "failed"
+
+
+def test_a_running_purchase_keeps_its_own_model_and_price_when_the_policy_changes(house: House) -> None:
+    opened = house.opened()
+    document = json.loads(policy.canonical(house.policy))
+    document["models"]["nova-pro"]["provisioned"] |= {"id": "amazon.other-v1:0:24k", "unit_hour_usd": "1"}
+    document["windows"][1]["end"] = "23:00"
+    house.policy = policy.load(json.dumps(document))
+    again = house.opening()
+    assert (again.arn, again.model, again.unit_hour_nano_usd) == (opened.arn, opened.model, opened.unit_hour_nano_usd)
+
+
+def test_a_closing_that_another_execution_is_at_is_not_begun_again(house: House) -> None:
+    opened = house.opened()
+    house.set_clock("24:00")
+    (closing,) = house.plan().closing
+    house.steps.closer.withdraw(closing)
+    assert house.plan().closing == ()
+    house.clock.sleep(600)
+    assert [it.arn for it in house.plan().closing] == [opened.arn], "its execution must have died"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mangaassist.capacity.notices import Billed, Notice, is_trouble, notice, summary
+from mangaassist.capacity.notices import Billed, Notice, is_news, is_trouble, notice, summary
 from mangaassist.capacity.workflow import Closing, Ended, Failure, Opening, Request
 from tests.unit.purchases import NAME, OWNER, at, closing, opening
 
@@ -198,13 +198,19 @@ def well(**parts: Any) -> Ended:
 )
 def test_nothing_is_sent_when_all_went_well(what: Ended) -> None:
     assert not is_trouble(what)
-    assert notice(what, OWNER, (BILLED,)) is None
+    assert not is_news(what)
+
+
+def test_a_rehearsal_is_told_to_who_asked_and_to_nobody_else() -> None:
+    refused = opening(outcome="refused", mode="live", reasons=("it is legacy",))
+    assert not is_news(ended("plan", opening=refused))
+    assert not is_news(ended("open", opening=refused))
 
 
 def test_a_stray_is_told_although_it_was_closed() -> None:
     swept = ended("sweep", None, closing=(GONE,))
     assert not is_trouble(swept)
-    assert notice(swept, OWNER, ()) is not None
+    assert is_news(swept)
 
 
 # -- told once ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, Metrics, MetricUnit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +34,14 @@ def milliseconds(name: str, value: float) -> None:
     metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=value)
 
 
-def percent(name: str, value: float) -> None:
-    """Record a share of this moment, in percent."""
-    metrics.add_metric(name=name, unit=MetricUnit.Percent, value=value)
+def of_window(window: str, **values: float) -> None:
+    """Record metrics of one window's capacity; shares are in percent, everything else counts."""
+    found = EphemeralMetrics(service=SERVICE, namespace=NAMESPACE)
+    found.add_dimension(name="window", value=window)
+    for name, value in values.items():
+        unit = MetricUnit.Percent if name == "CapacityUtilisation" else MetricUnit.Count
+        found.add_metric(name=name, unit=unit, value=value)
+    found.flush_metrics()
 
 
 @cache

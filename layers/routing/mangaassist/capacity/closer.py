@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BUSY_S = 30  # before what cannot be deleted yet is tried again
 CONFIRM_S = 10  # before what was deleted is looked for again
 ENDED_BADLY = ("failed", "given_up")  # a state that an execution which finishes the closing leaves as it is
+TENDED_S = 120  # after what it waits for, an execution that has not come counts as dead
 UNDELETABLE = frozenset({"Bedrock.ConflictException", "Bedrock.ValidationException"})  # which one is not documented
 
 
@@ -32,7 +33,7 @@ class Closer:
         record = self._ports.register.record(closing.window, closing.day)
         if _is_about(record, closing) and record.state not in ENDED_BADLY:
             self._ports.register.note(
-                closing.window, closing.day, state=closing.leaves, reason=closing.why, tended_until_s=0
+                closing.window, closing.day, state=closing.leaves, reason=closing.why, tended_until_s=safe_s + TENDED_S
             )
         return self._draining(closing, safe_s)
 
@@ -53,9 +54,10 @@ class Closer:
         if self._ports.control_plane.get(closing.arn) is not None:
             if self._ports.now_s() > closing.gives_up_s:
                 raise ControlPlaneError("Capacity.NotDeleted", f"{closing.name} was deleted and is still there")
+            self._tend(closing)
             return closing.model_copy(update={"wait_s": CONFIRM_S}).turned("deleting")
         if _is_about(self._ports.register.record(closing.window, closing.day), closing):
-            self._ports.register.note(closing.window, closing.day, gone_s=self._ports.now_s())
+            self._ports.register.note(closing.window, closing.day, gone_s=self._ports.now_s(), tended_until_s=0)
         self._ports.register.forget(closing.window, closing.arn)
         return closing.turned("gone")
 
@@ -71,7 +73,14 @@ class Closer:
             return closing.model_copy(update={"committed_until_s": until_s}).turned("retained", str(error))
         if self._ports.now_s() > closing.gives_up_s:
             raise error
+        self._tend(closing)
         return closing.model_copy(update={"wait_s": BUSY_S}).turned("busy", str(error))
+
+    def _tend(self, closing: Closing) -> None:
+        """Others leave it to this execution for a while."""
+        if _is_about(self._ports.register.record(closing.window, closing.day), closing):
+            until_s = self._ports.now_s() + TENDED_S
+            self._ports.register.note(closing.window, closing.day, tended_until_s=until_s)
 
     def _draining(self, closing: Closing, safe_s: float) -> Closing:
         wait_s = max(0, math.ceil(safe_s - self._ports.now_s()))

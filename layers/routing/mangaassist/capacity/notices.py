@@ -75,11 +75,14 @@ def summary(ended: Ended) -> str:
     return "; ".join(parts or ended.notes) or "nothing to do"
 
 
-def notice(ended: Ended, owner: str, billed: Sequence[Billed] | None) -> Notice | None:
-    """What to tell, if anything; `billed` is None when it could not be found out."""
-    is_sweep = ended.request.action == "sweep" and bool(ended.closing)
-    if not is_trouble(ended) and not is_sweep:
-        return None
+def is_news(ended: Ended) -> bool:
+    """Whether operators are to be told: of trouble, and of strays although they were closed."""
+    is_stray = ended.request.action == "sweep" and bool(ended.closing)
+    return not ended.request.is_rehearsal and (is_trouble(ended) or is_stray)
+
+
+def notice(ended: Ended, owner: str, billed: Sequence[Billed] | None) -> Notice:
+    """What to tell; `billed` is None when it could not be found out."""
     what = ended.opening or next(iter(ended.closing), None)
     headline = summary(ended)
     lines = [

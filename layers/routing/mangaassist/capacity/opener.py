@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mangaassist.capacity.workflow import Opening
     from mangaassist.routing.policy import Policy
 
+HOURS_PER_DAY = 24
 UNSEEN_S = 300  # in which AWS has to know what it has sold
 
 
@@ -119,13 +120,23 @@ class Opener:
             sold=self._ports.control_plane.lifecycle(opening.model),
             quota=self._quota("custom models" if is_custom else "base models"),
             units_in_use=self._ports.control_plane.uncommitted_units(custom=is_custom),
-            planned_today_nano_usd=sum(
-                _other_cost_nano_usd(record, opening, self._ports.now_s()) for record in records
-            ),
+            planned_today_nano_usd=sum(_other_cost_nano_usd(record, opening, self._ports.now_s()) for record in records)
+            + self._committed_nano_usd(opening, policy),
             most_today_nano_usd=policy.provisioning.daily_nano_usd,
             policy_end_of_life=policy.model_of(opening.target).end_of_life,
             last_day=jst(opening.ends_s - 1).date(),  # the end is not part of the window
         )
+
+    def _committed_nano_usd(self, opening: Opening, policy: Policy) -> int:
+        """What purchases of other days cost this one, because their commitment keeps them alive."""
+        total = 0
+        for purchase in self._ports.control_plane.owned(self._ports.rules.owner):
+            if purchase.day != opening.day and purchase.is_committed(self._ports.now_s()):
+                record = self._ports.register.record(purchase.window, purchase.day)
+                offer = offer_for(policy, purchase.window)
+                price = record.unit_hour_nano_usd or (offer.unit_hour_nano_usd if offer else 0)
+                total += HOURS_PER_DAY * purchase.units * price
+        return total
 
     def _quota(self, models: str) -> float | None:
         try:
@@ -139,7 +150,8 @@ def _other_cost_nano_usd(record: Record, opening: Opening, now_s: float) -> int:
     """What the purchases of a record cost the day beside this one: those that are gone, and one that is alive."""
     if (record.window, record.number) == (opening.window, opening.number) and not record.gone_s:
         return _earlier_nano_usd(record)
-    if record.state in ("creating", "serving", "retained") and not record.gone_s:
+    planned = ("creating", "serving", "retained", *(("dry_run",) if opening.mode == "dry-run" else ()))
+    if record.state in planned and not record.gone_s:
         return _earlier_nano_usd(record) + record.planned_nano_usd
     return math.ceil(record.unit_hours(now_s) * record.unit_hour_nano_usd)
 

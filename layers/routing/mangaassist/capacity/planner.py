@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from mangaassist.capacity import planning, windows
 from mangaassist.capacity.planning import Facts
 from mangaassist.capacity.rules import give_up_s, offer_for, purchase_name
-from mangaassist.capacity.sizing import fullness
-from mangaassist.capacity.workflow import Closing, Opening, Plan, Request
+from mangaassist.capacity.watch import watch
+from mangaassist.capacity.workflow import BY_HAND, Closing, Opening, Plan, Request
 from mangaassist.errors import WorkflowInputInvalid
 from mangaassist.jst import jst
-from mangaassist.observability import count, logger, percent
+from mangaassist.observability import count, logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 NO_OFFER = "none"
 LOOKED_BACK_DAYS = 2
-WATCHED_MINUTES = 5  # between two executions of the schedule
 
 
 class Planner:
@@ -44,17 +43,17 @@ class Planner:
         if request.action == "keep" and request.window not in {str(it.name) for it in self._ports.policy.windows}:
             return Plan(request=request, notes=("the policy in force has no such window",))  # the sweep closes it
         window = self._window(request)
-        if request.action == "plan":
-            return Plan(request=request, opening=self._rehearsal(window))
-        facts = self._facts(window)
         if request.action == "open":
-            self._check_open(facts, window)
+            self._check_open(window)
+        if request.is_rehearsal:
+            return Plan(request=request, opening=self._rehearsal(window))
         if request.action == "close":
-            self._hold(facts, window)
+            self._hold(window)
+        facts = self._facts(window)
         decision = planning.decide(request, facts)
         if request.action == "keep":
-            self._watch(facts)
-        closing = tuple(self._closing(purchase, why) for purchase, why in decision.closing)
+            watch(self._ports, facts)
+        closing = self._closings(request, decision.closing)
         opening, note = None, decision.note
         if decision.opens:
             opening = self._claimed(request, facts, decision.existing)
@@ -65,12 +64,15 @@ class Planner:
         """Whatever of ours is alive outside its window; rows and records of what is no more are put right."""
         if not self._ports.is_policy_sound():
             return self._without_policy(request)
-        policy, now = self._ports.policy, self._now()
+        owned = self._ports.control_plane.owned(self._ports.rules.owner)
+        policy, now = (
+            self._ports.policy,
+            self._now(),
+        )  # after that: what was bought meanwhile is not judged by an old clock
         wanted = set()
         for window in policy.windows if self._ports.rules.mode != "off" else ():
             if occurrence := windows.occurrence_at(window, now, self._ports.rules.lead):
                 wanted.add((window.name, occurrence.day.isoformat()))
-        owned = self._ports.control_plane.owned(self._ports.rules.owner)
         draining: set[str] = set()
         for name in {*(str(window.name) for window in policy.windows), *(purchase.window for purchase in owned)}:
             row = self._ports.register.row(name)
@@ -82,7 +84,7 @@ class Planner:
             logger.error("capacity is alive outside its window", extra={"purchases": [stray.name for stray in strays]})
         return Plan(
             request=request,
-            closing=tuple(self._closing(stray, "it was alive outside its window") for stray in strays),
+            closing=self._closings(request, [(stray, "it was alive outside its window") for stray in strays]),
             notes=() if strays else ("nothing is alive outside its window",),
         )
 
@@ -96,7 +98,7 @@ class Planner:
         ]
         return Plan(
             request=request,
-            closing=tuple(self._closing(purchase, "its window has ended") for purchase in over),
+            closing=self._closings(request, [(purchase, "its window has ended") for purchase in over]),
             notes=("the stored routing policy is invalid: nothing is bought until it is mended",),
         )
 
@@ -114,19 +116,19 @@ class Planner:
             lead_s=self._ports.rules.lead.total_seconds(),
         )
 
-    def _check_open(self, facts: Facts, window: Window) -> None:
-        if facts.occurrence is None:
+    def _check_open(self, window: Window) -> None:
+        if windows.occurrence_at(window, self._now(), self._ports.rules.lead) is None:
             ahead = windows.next_occurrence(window, self._now(), self._ports.rules.lead)
             raise WorkflowInputInvalid(
                 f"window {window.name} is closed; it can be opened from {ahead.opens:%F %R} JST on"
             )
 
-    def _hold(self, facts: Facts, window: Window) -> None:
+    def _hold(self, window: Window) -> None:
         """Closed by hand: whoever is opening the window is overtaken, and nobody opens it again by itself today."""
         self._ports.register.overtake(window.name)
-        if facts.occurrence:
-            day = facts.occurrence.day.isoformat()
-            self._ports.register.note(window.name, day, state="closed", reason="closed by hand", tended_until_s=0)
+        if occurrence := windows.occurrence_at(window, self._now(), self._ports.rules.lead):
+            day = occurrence.day.isoformat()
+            self._ports.register.note(window.name, day, state="closed", reason=BY_HAND, tended_until_s=0)
 
     def _seen(self, window: str) -> tuple[Row, tuple[Purchase, ...]]:
         """A window's row and then what is alive: whoever acts on the window after the row was read overtakes us."""
@@ -195,7 +197,8 @@ class Planner:
     ) -> Opening:
         window, policy, now_s = occurrence.window, self._ports.policy, self._ports.now_s()
         offer = offer_for(policy, window.name)
-        price = offer.unit_hour_nano_usd if offer else 0
+        bought = record if record and existing and record.arn == existing.arn and record.model else None
+        price = bought.unit_hour_nano_usd if bought else offer.unit_hour_nano_usd if offer else 0
         number = _number(record, existing)
         starts_s, ends_s = occurrence.starts.timestamp(), occurrence.ends.timestamp()
         units = existing.units if existing else window.units
@@ -207,14 +210,14 @@ class Planner:
             name=existing.name
             if existing
             else purchase_name(self._ports.rules.owner, window.name, occurrence.day, number),
-            model=offer.id if offer else NO_OFFER,
+            model=bought.model if bought else offer.id if offer else NO_OFFER,
             units=units,
             unit_hour_nano_usd=price,
-            unit_tokens_per_minute=offer.unit_tokens_per_minute if offer else 0,
-            price_verified=bool(offer and offer.verified),
+            unit_tokens_per_minute=sold.unit_tokens_per_minute if (sold := bought or offer) else 0,
+            price_verified=bought.price_verified if bought else bool(offer and offer.verified),
             arn=existing.arn if existing else None,
             outcome="exists" if existing else "wanted",
-            target=window.target,
+            target=bought.target if bought else window.target,
             mode=mode,
             fence=fence,
             number=number,
@@ -223,6 +226,16 @@ class Planner:
             planned_nano_usd=math.ceil(paid_s / 3600 * units * price),
             began_s=began_s,
         )
+
+    def _closings(self, request: Request, wanted: Iterable[tuple[Purchase, str]]) -> tuple[Closing, ...]:
+        """What to close; the schedule leaves to another execution what that is at."""
+        by_hand = request.action in ("open", "close")
+        return tuple(self._closing(it, why) for it, why in wanted if by_hand or not self._is_being_closed(it))
+
+    def _is_being_closed(self, purchase: Purchase) -> bool:
+        record = self._ports.register.record(purchase.window, purchase.day)
+        is_it = record.arn == purchase.arn and record.state in planning.HELD
+        return is_it and record.tended_until_s > self._ports.now_s()
 
     def _closing(self, purchase: Purchase, why: str) -> Closing:
         policy = self._ports.policy
@@ -240,24 +253,6 @@ class Planner:
             why=why,
             gives_up_s=self._ports.now_s() + give_up_s(policy),
         )
-
-    def _watch(self, facts: Facts) -> None:
-        """Say how full capacity is, and raise the alarm when a window has begun and nothing serves in it."""
-        if facts.occurrence is None or facts.mode != "live" or (facts.record and facts.record.state == "closed"):
-            return
-        if not planning.is_served(facts):
-            if facts.occurrence.starts.timestamp() <= facts.now_s:
-                count("CapacityNotServing")
-            return
-        window, day = facts.occurrence.window, facts.occurrence.day.isoformat()
-        offer = offer_for(self._ports.policy, window.name)
-        if offer is not None:
-            since_s = facts.now_s - facts.now_s % 60 - WATCHED_MINUTES * 60
-            now = f"{jst(facts.now_s):%Y-%m-%dT%H:%M}"
-            full = [it for it in self._ports.utilisation.minutes(window.name, day, since_s) if it.at < now]
-            units = sum(purchase.units for purchase in facts.purchases if purchase.arn == facts.row.arn)
-            seen = fullness(full, WATCHED_MINUTES, units, offer.unit_tokens_per_minute)
-            percent("CapacityUtilisation", seen.mean_share * 100)
 
     def _window(self, request: Request) -> Window:
         known = {window.name: window for window in self._ports.policy.windows}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mangaassist.capacity.workflow import BY_HAND
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set
 
@@ -58,8 +60,6 @@ def decide(request: Request, facts: Facts) -> Decision:
     if facts.mode == "off":
         return Decision(note="provisioning is off")
     current = next((it for it in _served_first(facts) if it.arn not in facts.row.draining), None)
-    if current is None and any(not it.is_committed(facts.now_s) for it in facts.purchases):
-        return Decision(note="the one before is still on its way out")
     if note := _at_rest(request, facts, current):
         return Decision(note=note)
     return Decision(opens=True, existing=current)
@@ -76,7 +76,8 @@ def strays(
 def is_served(facts: Facts) -> bool:
     """Whether turns are sent to something that is there, until the window ends."""
     until_s = facts.occurrence.ends.timestamp() if facts.occurrence else None
-    return facts.row.until_s == until_s and any(it.arn == facts.row.arn for it in facts.purchases)
+    serving = (it.arn for it in facts.purchases if it.status in ("InService", "Updating"))
+    return facts.row.until_s == until_s and facts.row.arn in serving
 
 
 def _unwanted(request: Request, facts: Facts) -> Iterable[tuple[Purchase, str]]:
@@ -104,7 +105,7 @@ def _why_none_is_wanted(request: Request, facts: Facts) -> str:
 
 
 def _closed(facts: Facts) -> Decision:
-    closing = tuple((purchase, "closed by hand") for purchase in _deletable(facts))
+    closing = tuple((purchase, BY_HAND) for purchase in _deletable(facts))
     return Decision(closing=closing, note="" if closing else "there is nothing to close")
 
 

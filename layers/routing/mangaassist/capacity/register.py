@@ -62,6 +62,7 @@ class Record:
     planned_nano_usd: int = 0
     committed_until_s: float = 0.0
     tended_until_s: float = 0.0  # an execution is at it until then
+    changes: int = 0  # of its state so far
     told: str = ""  # the last notice about it
 
     def unit_hours(self, now_s: float) -> float:
@@ -175,9 +176,9 @@ class Register:
         A closing by hand that meets an opening must not be overwritten by it: nothing else says that it was wanted.
         """
         request = self._noting(changes)
-        request["ConditionExpression"] = "#state = :seen" if seen.state else "attribute_not_exists(#state)"
-        if seen.state:
-            request["ExpressionAttributeValues"] |= to_item({":seen": seen.state})
+        request["ConditionExpression"] = "#changes = :seen" if seen.changes else "attribute_not_exists(#changes)"
+        if seen.changes:
+            request["ExpressionAttributeValues"] |= to_item({":seen": seen.changes})
         if self._change(_record_key(seen.window, seen.day), request):
             return True
         found = self.record(seen.window, seen.day)  # as it should be already, if the answer to a first try was lost
@@ -185,11 +186,16 @@ class Register:
 
     def _noting(self, changes: Mapping[str, object]) -> dict[str, Any]:
         fields = {**changes, "expires_at": int(self._now_s()) + RECORD_DAYS * 86_400}
-        return {
+        request: dict[str, Any] = {
             "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in fields),
             "ExpressionAttributeNames": {f"#{name}": name for name in fields},
             "ExpressionAttributeValues": to_item({f":{name}": value for name, value in fields.items()}),
         }
+        if "state" in changes:  # closed twice is not the same as closed once: what was seen in between is old
+            request["UpdateExpression"] += " ADD #changes :one"
+            request["ExpressionAttributeNames"]["#changes"] = "changes"
+            request["ExpressionAttributeValues"] |= to_item({":one": 1})
+        return request
 
     def _change_row(
         self,

@@ -35,16 +35,14 @@ class Reporter:
             logger.error("capacity needs a look", extra=told)
         else:
             logger.info("capacity", extra=told)
-        if ended.request.action != "plan" and (
-            notice := notices.notice(ended, self._ports.rules.owner, self._billed())
-        ):
-            self._tell(ended, notice)
+        if notices.is_news(ended):
+            self._tell(ended, notices.notice(ended, self._ports.rules.owner, self._billed()))
         return Report(ok=not in_trouble, summary=text)
 
     def _note_unbought(self, ended: Ended) -> None:
         """Put on record what was not bought; a day that is over for its window stays so."""
         opening = ended.opening
-        if opening is None or ended.request.action == "plan":
+        if opening is None or ended.request.is_rehearsal:
             return
         record = self._ports.register.record(opening.window, opening.day)
         if opening.outcome in ("dry_run", "refused") and record.tended_until_s <= self._ports.now_s():

@@ -62,6 +62,13 @@ class Steps:
         self.opener = Opener(ports)
         self.closer = Closer(ports)
         self.reporter = Reporter(ports)
+        self._opening = {
+            "guard": self.opener.guard,
+            "create": self.opener.create,
+            "inspect": self.opener.inspect,
+            "publish": self.opener.publish,
+        }
+        self._closing = {"withdraw": self.closer.withdraw, "delete": self.closer.delete}
 
     def take(self, event: dict[str, Any]) -> dict[str, Any]:
         """Take the step that a state asks for; raises WorkflowInputInvalid, ControlPlaneError, StoreUnavailable."""
@@ -76,9 +83,9 @@ class Steps:
             case Look():
                 result = self.planner.sweep(asked.request)
             case Open():
-                result = getattr(self.opener, asked.step)(asked.opening)
+                result = self._opening[asked.step](asked.opening)
             case Close():
-                result = getattr(self.closer, asked.step)(asked.closing)
+                result = self._closing[asked.step](asked.closing)
             case Tell():
                 result = self.reporter.report(asked.ended)
         return result.model_dump(mode="json", by_alias=True)

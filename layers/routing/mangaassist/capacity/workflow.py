@@ -26,6 +26,8 @@ PURCHASED = {
     "planned_nano_usd",
 }
 
+BY_HAND = "closed by hand"
+
 type Mode = Literal["off", "dry-run", "live"]
 
 
@@ -57,6 +59,11 @@ class Request(Document):
     action: Literal["keep", "open", "close", "sweep", "plan"]
     window: str | None = None
     live: bool = False
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether it only says what would be bought."""
+        return self.action == "plan" or (self.action == "open" and not self.live)
 
 
 class Priced(Document):

@@ -360,7 +360,7 @@ class Conversation:
         """Write what the turn took of published capacity, last of all: it helps the next window, not this shopper."""
         published = turn.view.situation.capacity
         for capacity, use in of_turn(turn.progress.attempts, published, turn.route.spilled):
-            report.capacity_used(use)
+            report.capacity_used(capacity.window, use)
             if turn.known and turn.has_time_for_tables():
                 self._stores.utilisation.note(capacity, use)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mangaassist.money.ledger import TurnAccount, attempt_fields
 from mangaassist.money.prices import Usage, usd
-from mangaassist.observability import count, logger, milliseconds
+from mangaassist.observability import count, logger, milliseconds, of_window
 from mangaassist.routing.policy import CATALOGUE
 
 if TYPE_CHECKING:
@@ -88,12 +88,15 @@ def turn(turn: Turn) -> None:
         count("CatalogueAnswers")
 
 
-def capacity_used(use: Use) -> None:
-    """Count what a turn took of published capacity."""
-    count("ProvisionedRequests", use.requests)
-    count("ProvisionedTokens", use.tokens)
-    count("ProvisionedThrottles", use.throttled)
-    count("SpillOver", use.spilled)
+def capacity_used(window: str, use: Use) -> None:
+    """Count what a turn took of a window's capacity."""
+    of_window(
+        window,
+        ProvisionedRequests=use.requests,
+        ProvisionedTokens=use.tokens,
+        ProvisionedThrottles=use.throttled,
+        SpillOver=use.spilled,
+    )
 
 
 def attempt_failed(turn_id: str, target: str, outcome: str) -> None:
