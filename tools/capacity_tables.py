@@ -37,7 +37,7 @@ def show_status(windows: Sequence[WindowNow], others: Sequence[Alive]) -> None:
     for window in windows:
         table.add_column(f"{window.window} {window.hours} JST", overflow="fold")
     for label, cell in (
-        ("bought for it", _wish),
+        ("wanted", _wish),
         ("today", _today),
         ("published", _published),
         ("alive in Bedrock", lambda window: _lines(map(_alive, window.alive)) or "nothing of ours"),
@@ -121,7 +121,7 @@ def _wish(window: WindowNow) -> str:
 
 
 def _today(window: WindowNow) -> str:
-    under_way = "is under way" if window.is_under_way else "is not under way"
+    under_way = "is under way, its lead included" if window.is_under_way else "is not under way"
     record = f"{_words(window.state)}{f': {window.reason}' if window.reason else ''}" if window.state else "no record"
     return f"the window of {window.day} {under_way}\n{record}"
 

@@ -206,7 +206,7 @@ def test_a_report_does_not_open_a_day_that_was_closed(house: House) -> None:
 def test_what_is_billed_is_told_even_when_its_window_is_unknown(house: House) -> None:
     house.cloud.add(purchase(7, window="lunch", name="manga-lunch"))
     house.report(house.plan(), failure={"Error": "X", "Cause": ""})
-    assert "manga-lunch (2 units, InService)" in house.board.notices[0][1]
+    assert "manga-lunch (2 model units, InService)" in house.board.notices[0][1]
 
 
 def test_a_report_goes_out_while_aws_cannot_be_asked(house: House) -> None:

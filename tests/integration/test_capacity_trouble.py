@@ -343,3 +343,30 @@ def test_a_closing_that_another_execution_is_at_is_not_begun_again(house: House)
     assert house.plan().closing == ()
     house.clock.sleep(600)
     assert [it.arn for it in house.plan().closing] == [opened.arn], "its execution must have died"
+
+
+def test_a_rehearsal_says_why_nothing_would_be_bought_now(house: House) -> None:
+    assert house.plan("plan").opening is not None
+    house.set_clock("23:45")
+    assert house.plan("plan").notes == ("the window ends too soon to be worth it",)
+    house.set_clock("18:05")
+    house.opened()
+    assert (house.plan("plan").opening, house.plan("plan").notes) == (None, ("it serves",))
+    assert house.plan("open").notes == ("it serves",)
+    house.closed("close")
+    assert "open it by hand" in house.plan("plan").notes[0]
+    assert house.plan("open").opening is not None
+
+
+def test_the_sweep_leaves_what_has_just_ended_to_its_own_tick(house: House) -> None:
+    house.opened()
+    house.set_clock("24:10")
+    assert house.plan("sweep", None).closing == ()
+    house.set_clock("24:16")
+    assert len(house.plan("sweep", None).closing) == 1
+
+
+def test_what_was_closed_by_hand_says_so_when_it_is_gone(house: House) -> None:
+    house.opened()
+    house.closed("close")
+    assert house.register.record("peak", DAY).reason == "closed by hand"

@@ -40,12 +40,12 @@ ENDINGS: dict[str, tuple[Ended, tuple[str, ...]]] = {
         discarded("failed", "Model is not available"),
         (
             "2 x amazon.nova-pro-v1:0:300k for peak of 2026-11-25 is failed: Model is not available",
-            'It is not bought again by itself today. To try again: make capacity ARGS="open peak --live".',
+            'To try again: make capacity ARGS="--stack STACK open peak --live".',
         ),
     ),
     "given up": (
         discarded("given_up", "it was not in service in time"),
-        ("is given up: it was not in service in time", 'make capacity ARGS="open peak --live"'),
+        ("is given up: it was not in service in time", 'make capacity ARGS="--stack STACK open peak --live"'),
     ),
     "quota": (
         ended(
@@ -85,7 +85,7 @@ ENDINGS: dict[str, tuple[Ended, tuple[str, ...]]] = {
         (
             f"{NAME} (its window has ended) is draining: Bedrock.ConflictException in use",
             "It may still be billed, and every tick tries again.",
-            'make capacity ARGS="close peak"',
+            'make capacity ARGS="--stack STACK close peak"',
             f"aws bedrock delete-provisioned-model-throughput --provisioned-model-id {NAME}",
         ),
     ),
@@ -112,7 +112,7 @@ def test_a_notice_says_what_happened_and_what_to_do(name: str) -> None:
 @pytest.mark.parametrize("name", ENDINGS)
 def test_a_notice_says_what_is_billed_now_and_that_no_shopper_suffers(name: str) -> None:
     message = told(ENDINGS[name][0]).message
-    assert f"Billed now: $46.00 an hour: {NAME} (2 units, InService)" in message
+    assert f"Billed now: $46.00 an hour: {NAME} (2 model units, InService)" in message
     assert "Shoppers are answered on demand meanwhile" in message
 
 
@@ -145,7 +145,7 @@ def test_nothing_billed_is_not_the_same_as_not_known(billed: tuple[Billed, ...] 
 def test_all_that_is_billed_is_summed() -> None:
     other = Billed("other", "Creating", 1, 5_500_000_000)
     assert (
-        f"$51.50 an hour: {NAME} (2 units, InService), other (1 units, Creating)"
+        f"$51.50 an hour: {NAME} (2 model units, InService), other (1 model unit, Creating)"
         in told(ENDINGS["quota"][0], (BILLED, other)).message
     )
 

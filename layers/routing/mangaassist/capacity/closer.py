@@ -33,7 +33,11 @@ class Closer:
         record = self._ports.register.record(closing.window, closing.day)
         if _is_about(record, closing) and record.state not in ENDED_BADLY:
             self._ports.register.note(
-                closing.window, closing.day, state=closing.leaves, reason=closing.why, tended_until_s=safe_s + TENDED_S
+                closing.window,
+                closing.day,
+                state=closing.leaves,
+                reason=record.reason if record.state in HELD else closing.why,
+                tended_until_s=safe_s + TENDED_S,
             )
         return self._draining(closing, safe_s)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOST_SUBJECT = 100  # characters that SNS takes
 # What differs from tick to tick while the trouble is the same: what is still to be paid, and AWS's request ids.
 PASSING = re.compile(r"\$[\d,.]*\d|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+UNDER_WAY = frozenset({"wanted", "exists", "buy", "creating", "in_service"})  # an opening that something stopped
 BY_ERROR = {
     "Bedrock.ServiceQuotaExceededException": (
         "Ask AWS Support for no-commitment model units (docs/operations.md, Quota); the next tick tries again."
@@ -29,14 +30,15 @@ BY_ERROR = {
     ),
     "Bedrock.ValidationException": "Compare the window's model with what ListFoundationModels calls PROVISIONED.",
 }
+AGAIN = 'It is not bought again by itself today. To try again: make capacity ARGS="--stack STACK open {window} --live".'
 BY_OUTCOME = {
     "refused": "Mend what is named above (model, quota or provisioning.daily_usd); the next tick looks again.",
-    "failed": 'It is not bought again by itself today. To try again: make capacity ARGS="open {window} --live".',
-    "given_up": 'It is not bought again by itself today. To try again: make capacity ARGS="open {window} --live".',
+    "failed": AGAIN,
+    "given_up": AGAIN,
 }
 STILL_BILLED = (
-    'It may still be billed, and every tick tries again. By hand: make capacity ARGS="close {window}", or aws bedrock '
-    "delete-provisioned-model-throughput --provisioned-model-id {name}"
+    'It may still be billed, and every tick tries again. By hand: make capacity ARGS="--stack STACK close {window}", '
+    "or aws bedrock delete-provisioned-model-throughput --provisioned-model-id {name} --region {region}"
 )
 
 
@@ -68,10 +70,11 @@ def is_trouble(ended: Ended) -> bool:
 
 def summary(ended: Ended) -> str:
     """The whole execution in a sentence."""
-    parts = [_opening_sentence(ended.opening)] if ended.opening else []
+    parts = (
+        [f"{ended.request.action} failed: {ended.failure.error} {ended.failure.cause}".strip()] if ended.failure else []
+    )
+    parts += [_opening_sentence(ended.opening)] if ended.opening else []
     parts += [_closing_sentence(closing) for closing in ended.closing]
-    if ended.failure:
-        parts.append(f"{ended.request.action} failed: {ended.failure.error} {ended.failure.cause}".strip())
     return "; ".join(parts or ended.notes) or "nothing to do"
 
 
@@ -106,6 +109,8 @@ def _subject(owner: str, ended: Ended) -> str:
 def _opening_sentence(opening: Opening) -> str:
     hours = opening.planned_nano_usd / opening.hour_nano_usd if opening.hour_nano_usd else 0.0
     what = f"{opening.units} x {opening.model} for {opening.window} of {opening.day}"
+    if opening.outcome in UNDER_WAY:
+        return f"{what} was on its way"
     money = f"${usd(opening.planned_nano_usd):,.2f}{'' if opening.price_verified else ' (assumed price)'}"
     why = f": {'; '.join(opening.reasons)}" if opening.reasons else ""
     match opening.outcome:
@@ -120,7 +125,8 @@ def _opening_sentence(opening: Opening) -> str:
 
 
 def _closing_sentence(closing: Closing) -> str:
-    text = f"{closing.name} ({closing.why}) is {closing.outcome.replace('_', ' ')}"
+    why = f" ({closing.why})" if closing.leaves == "closed" else ""  # else the opening has said it
+    text = f"{closing.name}{why} is {closing.outcome.replace('_', ' ')}"
     if closing.outcome == "retained":
         until = f"{jst(closing.committed_until_s):%Y-%m-%d}" if closing.committed_until_s else "an unknown day"
         hourly = f"${usd(closing.hour_nano_usd):,.2f} an hour"
@@ -130,6 +136,14 @@ def _closing_sentence(closing: Closing) -> str:
     return text
 
 
+def _region(closing: Closing) -> str:
+    return closing.arn.split(":")[3]
+
+
+def _units(count: int) -> str:
+    return f"{count} model unit{'' if count == 1 else 's'}"
+
+
 def _went_wrong(closing: Closing) -> bool:
     return closing.failure is not None or closing.outcome != "gone" or closing.leaves != "closed"
 
@@ -137,7 +151,7 @@ def _went_wrong(closing: Closing) -> bool:
 def _what(priced: Priced) -> str:
     assumed = "" if priced.price_verified else ", assumed"
     return (
-        f"{priced.units} model units of {priced.model} for the window {priced.window} of {priced.day}, named "
+        f"{_units(priced.units)} of {priced.model} for the window {priced.window} of {priced.day}, named "
         f"{priced.name}, ${usd(priced.hour_nano_usd):,.2f} an hour{assumed}"
     )
 
@@ -148,7 +162,7 @@ def _billed(billed: Sequence[Billed] | None) -> str:
     if not billed:
         return "nothing of ours"
     total = sum(it.hour_nano_usd for it in billed)
-    names = ", ".join(f"{it.name} ({it.units} units, {it.status})" for it in billed)
+    names = ", ".join(f"{it.name} ({_units(it.units)}, {it.status})" for it in billed)
     return f"${usd(total):,.2f} an hour: {names}"
 
 
@@ -164,7 +178,7 @@ def _steps(ended: Ended) -> Iterable[str]:
         if closing.outcome == "retained":
             yield "A committed purchase renews itself at its end: ask AWS Support to end it (docs/operations.md)."
         elif closing.failure or closing.outcome != "gone":
-            yield STILL_BILLED.format(window=closing.window, name=closing.name)
+            yield STILL_BILLED.format(window=closing.window, name=closing.name, region=_region(closing))
         elif ended.request.action == "sweep":
             yield "It is gone. Find out why it was alive: an execution that died, or a purchase by hand with our tags."
         elif closing.leaves != "closed":

@@ -106,7 +106,9 @@ class Opener:
         }
         if not self._ports.register.publish(opening.window, opening.fence, published):
             return opening.turned("overtaken")
-        is_noted = self._ports.register.note_after(record, state="serving", serving_s=now_s, tended_until_s=0)
+        is_noted = self._ports.register.note_after(
+            record, state="serving", reason="", serving_s=now_s, tended_until_s=0
+        )
         return opening.turned("serving" if is_noted else "overtaken")
 
     def _is_overtaken(self, opening: Opening) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 NO_OFFER = "none"
 LOOKED_BACK_DAYS = 2
+GRACE = timedelta(minutes=15)  # two ticks, and the draining
 
 
 class Planner:
@@ -46,7 +48,7 @@ class Planner:
         if request.action == "open":
             self._check_open(window)
         if request.is_rehearsal:
-            return Plan(request=request, opening=self._rehearsal(window))
+            return self._rehearsed(request, window)
         if request.action == "close":
             self._hold(window)
         facts = self._facts(window)
@@ -71,8 +73,9 @@ class Planner:
         )  # after that: what was bought meanwhile is not judged by an old clock
         wanted = set()
         for window in policy.windows if self._ports.rules.mode != "off" else ():
-            if occurrence := windows.occurrence_at(window, now, self._ports.rules.lead):
-                wanted.add((window.name, occurrence.day.isoformat()))
+            for instant in (now, now - GRACE):  # what has just ended is its own tick's to close
+                if occurrence := windows.occurrence_at(window, instant, self._ports.rules.lead):
+                    wanted.add((window.name, occurrence.day.isoformat()))
         draining: set[str] = set()
         for name in {*(str(window.name) for window in policy.windows), *(purchase.window for purchase in owned)}:
             row = self._ports.register.row(name)
@@ -187,10 +190,21 @@ class Planner:
         )
         return opening if is_noted else None
 
-    def _rehearsal(self, window: Window) -> Opening:
-        occurrence = windows.next_occurrence(window, self._now(), self._ports.rules.lead)
+    def _rehearsed(self, request: Request, window: Window) -> Plan:
+        """What would be bought next, or why nothing would be now; nobody's fence is touched."""
+        now, lead = self._now(), self._ports.rules.lead
+        if windows.occurrence_at(window, now, lead) and self._ports.rules.mode != "off":
+            facts = self._facts(window)
+            live = facts if request.action == "open" else replace(facts, mode="live")
+            as_if = request.model_copy(update={"action": "keep" if request.action == "plan" else "open"})
+            decision = planning.decide(as_if, live)
+            if decision.existing:
+                return Plan(request=request, notes=(f"{decision.existing.name} is there and is taken up",))
+            if not decision.opens:
+                return Plan(request=request, notes=(decision.note,))
+        occurrence = windows.next_occurrence(window, now, lead)
         record = self._ports.register.record(window.name, occurrence.day.isoformat())
-        return self._opening(occurrence, record, 0, None, mode="dry-run")
+        return Plan(request=request, opening=self._opening(occurrence, record, 0, None, mode="dry-run"))
 
     def _opening(
         self, occurrence: Occurrence, record: Record | None, fence: int, existing: Purchase | None, mode: Mode
