@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 30
 CALLS = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10)
+
+FIRST_PORT, PORTS_EACH = 20_000, 2_000
+PAIRS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -126,12 +131,16 @@ def running(*arguments: str, environment: dict[str, str] | None = None) -> Itera
 
 
 def free_pair() -> int:
-    """A port that is free together with the next one."""
+    """A port that is free together with the next one, from a range of this test process alone.
+
+    The ranges lie below those from which systems take ports for connections: nobody else comes in between.
+    """
+    first = FIRST_PORT + PORTS_EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
+        port = first + 2 * (next(PAIRS) % (PORTS_EACH // 2))
         with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
             try:
+                one.bind(("127.0.0.1", port))
                 other.bind(("127.0.0.1", port + 1))
             except OSError:
                 continue

@@ -15,6 +15,7 @@ import pytest
 
 from local import invoke
 from tests.e2e.recorder import recording
+from tests.e2e.running import free_pair
 from tests.infrastructure.cloudformation import ROOT, Template, listed
 from tools import artifact
 from tools.translated import translate
@@ -67,7 +68,7 @@ def built() -> None:
 @pytest.fixture(scope="module")
 def deployed(built: None) -> Iterator[Deployed]:
     with ExitStack() as stack:
-        twin = stack.enter_context(invoke.twin_at(invoke.free_ports()[0]))
+        twin = stack.enter_context(invoke.twin_at(free_pair()))
         yield Deployed(twin, stack)
 
 
