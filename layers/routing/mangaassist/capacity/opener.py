@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mangaassist.capacity import guard
 from mangaassist.capacity.control_plane import CUSTOM_MODEL, Order
 from mangaassist.capacity.guard import Market
-from mangaassist.capacity.rules import give_up_s, offer_for
+from mangaassist.capacity.rules import give_up_s, offer_for, unit_price_nano_usd
 from mangaassist.capacity.workflow import POLL_S
 from mangaassist.errors import ControlPlaneError
 from mangaassist.jst import jst
@@ -135,9 +135,7 @@ class Opener:
         for purchase in self._ports.control_plane.owned(self._ports.rules.owner):
             if purchase.day != opening.day and purchase.is_committed(self._ports.now_s()):
                 record = self._ports.register.record(purchase.window, purchase.day)
-                offer = offer_for(policy, purchase.window)
-                price = record.unit_hour_nano_usd or (offer.unit_hour_nano_usd if offer else 0)
-                total += HOURS_PER_DAY * purchase.units * price
+                total += HOURS_PER_DAY * purchase.units * unit_price_nano_usd(record, policy)
         return total
 
     def _quota(self, models: str) -> float | None:

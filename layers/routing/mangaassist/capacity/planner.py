@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mangaassist.capacity import planning, windows
 from mangaassist.capacity.planning import Facts
-from mangaassist.capacity.rules import give_up_s, offer_for, purchase_name
+from mangaassist.capacity.rules import give_up_s, offer_for, purchase_name, unit_price_nano_usd
 from mangaassist.capacity.watch import watch
 from mangaassist.capacity.workflow import BY_HAND, Closing, Opening, Plan, Request
 from mangaassist.errors import WorkflowInputInvalid
@@ -254,14 +254,13 @@ class Planner:
     def _closing(self, purchase: Purchase, why: str) -> Closing:
         policy = self._ports.policy
         record, offer = self._ports.register.record(purchase.window, purchase.day), offer_for(policy, purchase.window)
-        price = record.unit_hour_nano_usd or (offer.unit_hour_nano_usd if offer else 0)
         return Closing(
             window=purchase.window,
             day=purchase.day,
             name=purchase.name,
             model=record.model or (offer.id if offer else NO_OFFER),
             units=purchase.units,
-            unit_hour_nano_usd=price,
+            unit_hour_nano_usd=unit_price_nano_usd(record, policy),
             price_verified=record.price_verified,
             arn=purchase.arn,
             why=why,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mangaassist.capacity import notices
 from mangaassist.capacity.notices import Billed
 from mangaassist.capacity.planning import HELD
-from mangaassist.capacity.rules import offer_for
+from mangaassist.capacity.rules import unit_price_nano_usd
 from mangaassist.capacity.workflow import Report
 from mangaassist.errors import ControlPlaneError
 from mangaassist.jst import jst
@@ -73,8 +73,6 @@ class Reporter:
         return tuple(self._price(purchase) for purchase in owned)
 
     def _price(self, purchase: Purchase) -> Billed:
-        price = self._ports.register.record(purchase.window, purchase.day).unit_hour_nano_usd
-        offer = offer_for(self._ports.policy, purchase.window)
-        if not price and offer:
-            price = offer.unit_hour_nano_usd
+        record = self._ports.register.record(purchase.window, purchase.day)
+        price = unit_price_nano_usd(record, self._ports.policy)
         return Billed(purchase.name, purchase.status, purchase.units, purchase.units * price)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import date, timedelta
 
+    from mangaassist.capacity.register import Record
     from mangaassist.capacity.workflow import Mode
     from mangaassist.routing.policy import Limits, Offer, Policy
 
@@ -52,3 +53,9 @@ def offer_for(policy: Policy, window: str) -> Offer | None:
     """What is bought for a window; None when its model is not sold by the unit, or there is no such window."""
     target = next((it.target for it in policy.windows if it.name == window), None)
     return policy.model_of(target).provisioned if target else None
+
+
+def unit_price_nano_usd(record: Record, policy: Policy) -> int:
+    """What a unit of a window's purchase costs an hour: as it was recorded, else as offered now; 0 if nobody knows."""
+    offer = offer_for(policy, record.window)
+    return record.unit_hour_nano_usd or (offer.unit_hour_nano_usd if offer else 0)
