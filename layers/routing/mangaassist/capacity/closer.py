@@ -60,8 +60,7 @@ class Closer:
                 raise ControlPlaneError("Capacity.NotDeleted", f"{closing.name} was deleted and is still there")
             self._tend(closing)
             return closing.model_copy(update={"wait_s": CONFIRM_S}).turned("deleting")
-        if _is_about(self._ports.register.record(closing.window, closing.day), closing):
-            self._ports.register.note(closing.window, closing.day, gone_s=self._ports.now_s(), tended_until_s=0)
+        self._note(closing, gone_s=self._ports.now_s(), tended_until_s=0)
         self._ports.register.forget(closing.window, closing.arn)
         return closing.turned("gone")
 
@@ -70,10 +69,7 @@ class Closer:
         found = self._ports.control_plane.get(closing.arn)
         if found is not None and found.commitment:
             until_s = found.committed_until_s
-            if _is_about(self._ports.register.record(closing.window, closing.day), closing):
-                self._ports.register.note(
-                    closing.window, closing.day, state="retained", reason=str(error), committed_until_s=until_s or 0
-                )
+            self._note(closing, state="retained", reason=str(error), committed_until_s=until_s or 0)
             return closing.model_copy(update={"committed_until_s": until_s}).turned("retained", str(error))
         if self._ports.now_s() > closing.gives_up_s:
             raise error
@@ -82,9 +78,12 @@ class Closer:
 
     def _tend(self, closing: Closing) -> None:
         """Others leave it to this execution for a while."""
+        self._note(closing, tended_until_s=self._ports.now_s() + TENDED_S)
+
+    def _note(self, closing: Closing, **changes: object) -> None:
+        """Change the day's record if it is about this purchase."""
         if _is_about(self._ports.register.record(closing.window, closing.day), closing):
-            until_s = self._ports.now_s() + TENDED_S
-            self._ports.register.note(closing.window, closing.day, tended_until_s=until_s)
+            self._ports.register.note(closing.window, closing.day, **changes)
 
     def _draining(self, closing: Closing, safe_s: float) -> Closing:
         wait_s = max(0, math.ceil(safe_s - self._ports.now_s()))
