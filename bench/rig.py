@@ -27,7 +27,7 @@ from mangaassist.money.ledger import Ledger
 from mangaassist.observability import logger, metrics
 from mangaassist.routing import policy as policies
 from mangaassist.routing.backends.bedrock import BedrockBackend
-from mangaassist.routing.backends.transport import Transport
+from mangaassist.transport import Transport
 from mangaassist.routing.estimates import Estimates
 from mangaassist.routing.failover import Failover
 from mangaassist.routing.store import SituationStore

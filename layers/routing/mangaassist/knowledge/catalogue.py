@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mangaassist.knowledge import spelling
+from mangaassist.knowledge.product import Work
 
 if TYPE_CHECKING:
     from mangaassist.routing.question import Question
 
 _TITLES = Path(__file__).with_name("titles.json")
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One manga and the facts that are known for certain; what is not certain is None."""
-
-    id: str
-    title_ja: str
-    title_kana: str
-    title_romaji: str
-    title_en: str
-    author_ja: str  # several are parted by 、
-    author_kana: str
-    author_en: str  # several are parted by a comma
-    genres: tuple[str, ...]
-    demographic: str
-    aliases: tuple[str, ...] = ()
-    ordinary: tuple[str, ...] = ()  # names that are also everyday words
-    status: str | None = None  # completed | ongoing | hiatus
-    first_year: int | None = None
 
 
 @cache
@@ -78,13 +58,13 @@ def matching(question: Question, limit: int = 5) -> tuple[Work, ...]:
     named = [catalogue[work] for work in question.works if work in catalogue]
     if len(named) >= limit:
         return tuple(named[: max(limit, 0)])
-    wanted = _kinds_in(question.text)
+    wanted = kinds_in(question.text)
     fits = {work.id: len(wanted.intersection((work.demographic, *work.genres))) for work in catalogue.values()}
     best = sorted((work for work in catalogue.values() if fits[work.id]), key=lambda work: -fits[work.id])
     return tuple(dict.fromkeys((*named, *best)))[: max(limit, 0)]
 
 
-def _kinds_in(text: str) -> set[str]:
+def kinds_in(text: str) -> set[str]:
     """The genres and demographics that a text asks for; the longest word wins where two overlap."""
     rest = f" {' '.join(spelling.tokens(spelling.folded(text)))} "
     found = set()
