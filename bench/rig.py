@@ -27,11 +27,11 @@ from mangaassist.money.ledger import Ledger
 from mangaassist.observability import logger, metrics
 from mangaassist.routing import policy as policies
 from mangaassist.routing.backends.bedrock import BedrockBackend
-from mangaassist.transport import Transport
 from mangaassist.routing.estimates import Estimates
 from mangaassist.routing.failover import Failover
 from mangaassist.routing.store import SituationStore
 from mangaassist.stores import to_item
+from mangaassist.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from mangaassist.chat.connections import Channel, ConnectionStore
     from mangaassist.chat.reception import Reception
     from mangaassist.money.ledger import Ledger
-    from mangaassist.routing.backends.transport import Transport
     from mangaassist.routing.failover import Failover
     from mangaassist.routing.store import SituationStore
+    from mangaassist.transport import Transport
 
 MOST_TURNS_AT_ONCE = 64  # in one process: one on Lambda, many in the twin
 
@@ -104,7 +104,7 @@ def transport() -> Transport:
     """What carries model calls; it trusts whom botocore trusts."""
     from botocore.httpsession import get_cert_path
 
-    from mangaassist.routing.backends.transport import Transport
+    from mangaassist.transport import Transport
 
     return Transport(ca_bundle=os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))
 

@@ -62,7 +62,7 @@ class Index:
     def begin_near(
         self, vector: Sequence[float], size: int, limit_s: float, status: str | None = None
     ) -> Call[tuple[Hit, ...]]:
-        """Ask for the products whose vectors are nearest, of one status if that is wanted; raises KnowledgeUnavailable."""
+        """Ask for the products with the nearest vectors, of one status if wanted; raises KnowledgeUnavailable."""
         near: dict[str, Any] = {"vector": list(vector), "k": size}
         if status:
             near["filter"] = {"bool": {"must": [{"term": {"status": status}}]}}

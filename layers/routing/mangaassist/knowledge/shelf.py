@@ -23,7 +23,7 @@ class Shelf:
         self._table = table
 
     def begin(self, ids: Sequence[str], limit_s: float) -> Call[dict[str, Product]]:
-        """Ask for at most MOST_AT_ONCE products by id; those that are not sold are left out. Raises KnowledgeUnavailable."""
+        """Ask for at most MOST_AT_ONCE products; what is not sold is left out. Raises KnowledgeUnavailable."""
         keys = [{"id": to_attribute(one)} for one in dict.fromkeys(ids)]
 
         def read(answer: Any) -> dict[str, Product]:

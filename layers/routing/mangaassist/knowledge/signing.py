@@ -1,4 +1,4 @@
-"""Signatures for the polled calls: botocore's for DynamoDB and Bedrock, requests-aws4auth's for OpenSearch Serverless."""
+"""Signatures for the polled calls: botocore's for DynamoDB and Bedrock, requests-aws4auth's for the search."""
 
 from __future__ import annotations
 

@@ -23,26 +23,33 @@ FOLLOW_UP_CHARACTERS = 24  # a question this short without a name or kind goes o
 EMBEDDED_CHARACTERS = 500
 
 _COMPLETED = re.compile(
-    r"完結(?!して(い)?な|してません|していません|前|まで)|終わって(る|い)|(?<!not )(?<!n't )\b(completed?|finished|ended)\b",
+    r"完結(?!して(い)?な|してません|していません|前|まで)|終わって(る|い)"
+    r"|(?<!not )(?<!n't )\b(completed?|finished|ended)\b",
     re.IGNORECASE,
 )
-_ONGOING = re.compile(r"連載中|続いて(る|い)|未完|完結して(い)?(な|ません)|\b(ongoing|still running|not (yet )?(completed?|finished))\b", re.I)
-_LIKENESS = re.compile(r"似|みたい|のような|っぽい|系の|近い|同じ|\blike\b|\bsimilar|\bvein\b|\bvibes?\b", re.IGNORECASE)
+_ONGOING = re.compile(
+    r"連載中|続いて(る|い)|未完|完結して(い)?(な|ません)"
+    r"|\b(ongoing|still running|not (yet )?(completed?|finished))\b",
+    re.IGNORECASE,
+)
+_LIKENESS = re.compile(
+    r"似|みたい|のような|っぽい|系の|近い|同じ|\b(like|similar|similarly|vein|vibes?)\b", re.IGNORECASE
+)
 _EXCLUDED = re.compile(
     r"以外|いがい|除い|除く|抜き|じゃなく|ではなく"
     r"|\b(except|excluding|other than|besides|apart from|instead of|rather than|but not)\b",
     re.IGNORECASE,
 )
 _DECLINED = re.compile(
-    _EXCLUDED.pattern + r"|もう(全部)?(読|持|買)|既に|すでに|読んだ|読みました|持って(る|い)|嫌い|きらい|苦手|好きじゃな|好きではな"
-    r"|興味(は|が)?な|いらな|要らな|合わな|飽き"
-    r"|\b(already|have read|'ve read|don'?t (like|want|enjoy|care)|didn'?t (like|enjoy)|not (a fan|into|interested|for me)"
-    r"|hate|dislike|no more|(tired|bored|sick) of)\b",
+    _EXCLUDED.pattern + r"|もう(全部)?(読|持|買)|既に|すでに|読んだ|読みました|持って(る|い)|嫌い|きらい|苦手"
+    r"|好きじゃな|好きではな|興味(は|が)?な|いらな|要らな|合わな|飽き"
+    r"|\b(already|have read|'ve read|don'?t (like|want|enjoy|care)|didn'?t (like|enjoy)"
+    r"|not (a fan|into|interested|for me)|hate|dislike|no more|(tired|bored|sick) of)\b",
     re.IGNORECASE,
 )
 _OTHERS = re.compile(
-    r"^(他に|ほかに|他の|ほかの|別の|べつの|もっと|それ以外)|(他に|ほかに)(は|も)?(ない|ある|あり)|\b(anything|something|what|any(one)?) else\b"
-    r"|\bothers\b|\banother\b|\bmore like (this|that|these)\b|\bsomething different\b",
+    r"^(他に|ほかに|他の|ほかの|別の|べつの|もっと|それ以外)|(他に|ほかに)(は|も)?(ない|ある|あり)"
+    r"|\b(anything|something|what|any(one)?) else\b|\bothers\b|\banother\b|\bmore like (this|that|these)\b|\bsomething different\b",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[。！？!?\n、,]|\.(?=\s)")
@@ -134,9 +141,9 @@ def _is_telling(key: str) -> bool:
 
 
 def _embedded(text: str, like: Sequence[str], kinds: frozenset[str]) -> str:
-    """The question, with what is known of the works that others should be like: their kinds say more than their names."""
-    works = catalogue.works()
-    wanted = {*kinds, *(kind for work in like if work in works for kind in (*works[work].genres, works[work].demographic))}
+    """The question, and the kinds of the works that others should be like: these say more than their names."""
+    models = [catalogue.works()[work] for work in like if work in catalogue.works()]
+    wanted = {*kinds, *(kind for work in models for kind in (*work.genres, work.demographic))}
     words = [word for kind in sorted(wanted) for word in catalogue.kinds().get(kind, ())[:2]]
     return " ".join((text, *words))[:EMBEDDED_CHARACTERS]
 

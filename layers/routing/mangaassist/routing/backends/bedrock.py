@@ -29,8 +29,8 @@ from mangaassist.errors import BackendError, Rejected, Unavailable
 from mangaassist.money.prices import Usage
 from mangaassist.routing.backends import Alive, Stopped, TextDelta, UsageReport
 from mangaassist.routing.backends.eventstream import Decoder, Message
-from mangaassist.transport import Request
 from mangaassist.tokens import estimate
+from mangaassist.transport import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
