@@ -1,7 +1,8 @@
 """Small signed calls of AWS that are polled like a model's: several are under way at once, and one thread waits.
 
 A turn looks up embeddings, search, products and kept answers beside its tables, and gives up on each at its own
-instant. The SDK's clients would block on one and cannot be stopped, so here a call is signed and carried by our own transport.
+instant. The SDK's clients would block on one and cannot be stopped, so here a call is signed and carried by our own
+transport.
 """
 
 from __future__ import annotations
