@@ -23,6 +23,8 @@ class Settings(BaseModel):
     turns_table: Name
     situation_table: Name
     idempotency_table: Name
+    products_table: Name
+    answers_table: Name
     connections_endpoint: Url
     policy_preset: Literal["current", "claude-3"] = "current"
     token_issuer: Url
@@ -40,6 +42,17 @@ class Settings(BaseModel):
     capacity_lead_minutes: int = Field(default=30, ge=0, le=90)
     capacity_owner: Name = "mangaassist"
     notices_topic: str = ""
+    search_endpoint: str = ""  # of the collection; empty where there is none
+    search_index: Name = "products"
+    search_generation: Literal["nextgen", "classic"] = "nextgen"
+    embedding_model: Literal["amazon.titan-embed-text-v2:0", "cohere.embed-multilingual-v3"] = (
+        "amazon.titan-embed-text-v2:0"
+    )
+    embedding_region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "ap-northeast-1"
+    answer_cache: Literal["dynamodb", "redis", "off"] = "dynamodb"
+    cache_endpoint: str = ""  # rediss://host:port
+    cache_name: str = ""  # of the cache, where IAM authenticates; empty for a server without
+    cache_user: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:

@@ -54,17 +54,50 @@ class SignedPassword(CredentialProvider):
         return self._user, str(request.url).removeprefix("https://")
 
 
-class RedisAnswers:
-    """An AnswerStore in Redis or Valkey; the limit of every call is the one that it was made with."""
+class Connector:
+    """Connects to `rediss://host:port` (`redis://` without TLS) at the first command; with a `password`, to a cluster.
 
-    def __init__(self, client: redis.Redis | RedisCluster, now_s: Callable[[], float] = time.time) -> None:
-        self._client: Any = client
+    Connecting and each command take at most `limit_s`.
+    """
+
+    def __init__(
+        self, endpoint: str, limit_s: float, *, ca_bundle: str | None = None, password: SignedPassword | None = None
+    ) -> None:
+        parts = urlsplit(endpoint)
+        self._address = (parts.hostname or "", parts.port or 6379)
+        self._password = password
+        self._client: Any = None
+        self._options: dict[str, Any] = {
+            "socket_connect_timeout": limit_s,
+            "socket_timeout": limit_s,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        if parts.scheme == "rediss":
+            self._options |= {"ssl": True, "ssl_ca_certs": ca_bundle}
+
+    def client(self) -> Any:
+        """The client; raises redis.RedisError when a cluster cannot be reached, and tries again the next time."""
+        if self._client is None:
+            host, port = self._address
+            if self._password is None:
+                self._client = redis.Redis(host=host, port=port, **self._options)
+            else:
+                nodes = [ClusterNode(host, port)]  # type: ignore[no-untyped-call]
+                self._client = RedisCluster(startup_nodes=nodes, credential_provider=self._password, **self._options)
+        return self._client
+
+
+class RedisAnswers:
+    """An AnswerStore in Redis or Valkey; the limit of every call is the one of its connector."""
+
+    def __init__(self, connector: Connector, now_s: Callable[[], float] = time.time) -> None:
+        self._connector = connector
         self._now_s = now_s
 
     def read(self, bucket: str, limit_s: float) -> Sequence[Answer]:
         """The answers of a bucket."""
         with _redis_errors():
-            found: dict[bytes, bytes] = self._client.hgetall(_answers(bucket))
+            found: dict[bytes, bytes] = self._connector.client().hgetall(_answers(bucket))
             return [_answer(written) for written in list(found.values())[:MOST_WORDINGS]]
 
     def write(self, bucket: str, answer: Answer, limit_s: float) -> None:
@@ -72,47 +105,24 @@ class RedisAnswers:
         fields = to_fields(answer) | {"vector": base64.b64encode(answer.vector).decode()}
         with _redis_errors():
             if gone := [old.wording for old in self.read(bucket, limit_s) if old.expires_at <= self._now_s()]:
-                self._client.hdel(_answers(bucket), *gone)
-            self._client.hset(_answers(bucket), answer.wording, json.dumps(fields, ensure_ascii=False))
-            self._client.expire(_answers(bucket), max(1, answer.expires_at - int(self._now_s())))
+                self._connector.client().hdel(_answers(bucket), *gone)
+            self._connector.client().hset(_answers(bucket), answer.wording, json.dumps(fields, ensure_ascii=False))
+            self._connector.client().expire(_answers(bucket), max(1, answer.expires_at - int(self._now_s())))
 
     def drop(self, bucket: str, wording: str, limit_s: float) -> None:
         """Forget an answer."""
         with _redis_errors():
-            self._client.hdel(_answers(bucket), wording)
+            self._connector.client().hdel(_answers(bucket), wording)
 
     def claim(self, bucket: str, wording: str, lease_s: float, limit_s: float) -> bool:
         """Claim a wording."""
         with _redis_errors():
-            return bool(self._client.set(_claim(bucket, wording), b"", nx=True, px=int(lease_s * 1000)))
+            return bool(self._connector.client().set(_claim(bucket, wording), b"", nx=True, px=int(lease_s * 1000)))
 
     def release(self, bucket: str, wording: str, limit_s: float) -> None:
         """Give up a claim."""
         with _redis_errors():
-            self._client.delete(_claim(bucket, wording))
-
-
-def connected(
-    endpoint: str, limit_s: float, *, ca_bundle: str | None = None, password: SignedPassword | None = None
-) -> redis.Redis | RedisCluster:
-    """A client of `rediss://host:port` (or `redis://`, without TLS); a cluster's when it wants a signed `password`.
-
-    Connects at the first command, and again after a failure, each time within `limit_s`.
-    """
-    parts = urlsplit(endpoint)
-    host, port = parts.hostname or "", parts.port or 6379
-    options: dict[str, Any] = {
-        "socket_connect_timeout": limit_s,
-        "socket_timeout": limit_s,
-        "retry": Retry(NoBackoff(), 0),
-        "ssl": parts.scheme == "rediss",
-    }
-    if options["ssl"] and ca_bundle:
-        options["ssl_ca_certs"] = ca_bundle
-    if password is None:
-        return redis.Redis(host=host, port=port, **options)
-    nodes = [ClusterNode(host, port)]  # type: ignore[no-untyped-call]
-    return RedisCluster(startup_nodes=nodes, credential_provider=password, **options)
+            self._connector.client().delete(_claim(bucket, wording))
 
 
 @contextmanager

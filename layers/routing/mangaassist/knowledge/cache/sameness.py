@@ -99,8 +99,8 @@ _OF_THE_MOMENT = re.compile(
     r"さっき|先ほど|前回|上の|それ|その|これ|この|あれ|あの(?!頃|日)|彼|続き|他に|ほかに|他の|ほかの|別の|もっと|今日|明日|昨日|今週|来週|先週|今月|来月"
     r"|今年|来年|(?<!昭和)(?<!現)今(?=[^日]|$)|現在|最近|もう一度|同じ"
     r"|\b(this|that(?! (is|are)\b)|these|those|it|they|them|he|she|his|her|their|another|else|others?|again"
-    r"|previous|above|earlier|same|more|today|tonight|tomorrow|yesterday|now|currently|recently|(next|last) (week|month|year)|so far"
-    r"|upcoming|soon)\b"
+    r"|previous|above|earlier|same|more|today|tonight|tomorrow|yesterday|now|currently|recently"
+    r"|(next|last) (week|month|year)|so far|upcoming|soon)\b"
 )
 
 
