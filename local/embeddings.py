@@ -24,47 +24,11 @@ WORD = re.compile(r"[a-z0-9]+|[ぁ-ヿ㐀-鿿々ー]+|\S")
 STEM = 5
 SLIGHT = 0.15  # what function words weigh
 SLIGHT_WORDS = frozenset(
-    (
-        *(
-            "a",
-            "about",
-            "an",
-            "and",
-            "any",
-            "are",
-            "as",
-            "at",
-            "by",
-            "do",
-            "does",
-            "for",
-            "from",
-            "have",
-            "i",
-            "in",
-            "is",
-        ),
-        *(
-            "it",
-            "me",
-            "of",
-            "on",
-            "or",
-            "some",
-            "that",
-            "the",
-            "this",
-            "to",
-            "what",
-            "where",
-            "which",
-            "who",
-            "with",
-            "you",
-        ),
+    WORD.findall(
+        "a about an and any are as at by do does for from have i in is it me of on or some that the this to what where "
+        "which who with you"
     )
 )
-
 TITAN_DIMENSIONS = (256, 512, 1024)
 COHERE_DIMENSIONS = 1024
 COHERE_INPUT_TYPES = ("search_document", "search_query", "classification", "clustering")
@@ -86,7 +50,8 @@ def answer(model_id: str, body: bytes) -> tuple[dict[str, Any], int]:
 def vector(text: str, dimensions: int, *, normalised: bool = True) -> list[float]:
     """A text's hashed words and character n-grams: those that carry meaning weigh more, repetition little."""
     values = [0.0] * dimensions
-    for feature, times in Counter(_features(unicodedata.normalize("NFKC", text).casefold())).items():
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    for feature, times in Counter(_features(folded) if folded.strip() else ["blank"]).items():
         number = int.from_bytes(hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=8).digest())
         weight = _weight(feature) * (1 + math.log(times))
         values[number % dimensions] += weight if number >> 63 else -weight

@@ -77,7 +77,7 @@ def _is_wanted(wanted: Wanted, found: Candidates, product: Product) -> bool:
     if wanted.likeness and (named or product.id in wanted.works):
         return False
     titles, _ = names.search_keys(product.work)
-    if wanted.refuses(titles, named=named):
+    if wanted.refuses(product.id, titles, named=named):
         return False
     return named or wanted.status is None or product.work.status == wanted.status
 

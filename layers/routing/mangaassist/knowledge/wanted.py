@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from mangaassist.knowledge import catalogue, names, spelling
 from mangaassist.routing import question as reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence, Set
+    from collections.abc import Iterable, Iterator, Sequence, Set
 
     from mangaassist.routing.question import Question
 
@@ -69,6 +69,18 @@ _SENTENCE = re.compile(r"[。！？!?\n]|\.(?=\s)")
 
 
 @dataclass(frozen=True, slots=True)
+class Unwanted:
+    """Works that somebody does not want: those that the dictionary tells, and the sayings themselves for all others."""
+
+    works: frozenset[str] = frozenset()
+    sayings: str = ""  # solid, one to a line
+
+    def has(self, work: str, titles: Sequence[str]) -> bool:
+        """Whether a work, known by these title keys too, is among them."""
+        return work in self.works or any(title in self.sayings for title in titles if _is_telling(title))
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What to look for; works and kinds are ids of the catalogue that ships."""
 
@@ -79,13 +91,14 @@ class Wanted:
     status: str | None = None
     likeness: bool = False  # other works are wanted than those that are named
     like: frozenset[str] = frozenset()  # the kinds of works that others should be like
-    excluded: str = ""  # what the question says of unwanted works, solid, one saying to a line
-    declined: str = ""  # what was said of them before
+    excluded: Unwanted = field(default_factory=lambda: Unwanted())  # by the question itself
+    declined: Unwanted = field(default_factory=lambda: Unwanted())  # in the conversation before it
 
-    def refuses(self, titles: Sequence[str], *, named: bool) -> bool:
+    def refuses(self, work: str, titles: Sequence[str], *, named: bool) -> bool:
         """Whether a product with these title keys is unwanted; one that the question names is wanted again."""
-        told = self.excluded if named and not self.likeness else f"{self.excluded}\n{self.declined}"
-        return any(title in told for title in titles if _is_telling(title))
+        if self.excluded.has(work, titles):
+            return True
+        return not (named and not self.likeness) and self.declined.has(work, titles)
 
 
 def read(question: Question, history: Sequence[str] = ()) -> Wanted:
@@ -106,8 +119,8 @@ def read(question: Question, history: Sequence[str] = ()) -> Wanted:
         status=_status(text),
         likeness=bool(like) or same_author,
         like=like,
-        excluded="\n".join(_sayings(question.text, _EXCLUDED)),
-        declined="\n".join(_declined(question.text, history)),
+        excluded=_unwanted(_sayings(question.text, _EXCLUDED)),
+        declined=_unwanted(_declined(question.text, history)),
     )
 
 
@@ -186,10 +199,16 @@ def _declined(text: str, history: Sequence[str]) -> Iterator[str]:
         if place < len(history):
             yield from _sayings(said[place], _DECLINED)
         if place and _OTHERS.search(said[place]):
-            yield spelling.solid(said[place - 1])
+            yield said[place - 1]
 
 
 def _sayings(text: str, unwanted: re.Pattern[str]) -> Iterator[str]:
     for clause in _CLAUSE.split(text):
         if unwanted.search(clause):
-            yield spelling.solid(clause)
+            yield clause
+
+
+def _unwanted(sayings: Iterable[str]) -> Unwanted:
+    told = tuple(sayings)
+    works = frozenset(work for saying in told for work in reading.read(saying).works)
+    return Unwanted(works, "\n".join(map(spelling.solid, told)))
