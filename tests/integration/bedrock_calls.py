@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
     from mangaassist.routing.backends import ModelStream
-    from mangaassist.routing.backends.transport import Transport
+    from mangaassist.transport import Transport
 
 SYSTEM = "You are MangaAssist."
 QUESTION = "完結した少年漫画のおすすめは？"

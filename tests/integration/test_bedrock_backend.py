@@ -19,7 +19,7 @@ from mangaassist.errors import Rejected, Unavailable
 from mangaassist.money.prices import Usage
 from mangaassist.routing.backends import Alive, Message, Stopped, TextDelta, UsageReport
 from mangaassist.routing.backends.bedrock import BedrockBackend
-from mangaassist.routing.backends.transport import Transport
+from mangaassist.transport import Transport
 from tests.integration.bedrock_calls import (
     END,
     QUESTION,

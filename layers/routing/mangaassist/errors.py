@@ -5,6 +5,7 @@ MangaAssistError
 ├── ConnectionGone        the shopper left (410)                -> wait for a resume, then stop the model
 ├── TooFast               the gateway wants us to slow down     -> post later, with more text in one frame
 ├── StoreUnavailable      a table cannot be reached in time     -> no model call without accounts: catalogue answer
+├── KnowledgeUnavailable  catalogue, search or kept answers  -> the turn goes on without them
 ├── PolicyInvalid         a routing policy document is wrong    -> keep the last good one, alarm
 ├── PolicyConflict        two operators wrote a policy at once  -> the second looks at what is in force, and decides
 ├── ControlPlaneError     buying or giving back capacity failed -> the workflow retries or reports, by AWS's name of it
@@ -41,6 +42,18 @@ class TooFast(MangaAssistError):
 
 class StoreUnavailable(MangaAssistError):
     """A table did not answer in its time limit, or answered that it cannot serve."""
+
+
+class KnowledgeUnavailable(MangaAssistError):
+    """Embeddings, search, products or kept answers did not come in time, or not in a usable form.
+
+    `part` is what failed, `why` the service's name of it, or late, denied, garbled and the like.
+    """
+
+    def __init__(self, part: str, why: str) -> None:
+        super().__init__(f"{part}: {why}")
+        self.part = part
+        self.why = why
 
 
 class PolicyInvalid(MangaAssistError):

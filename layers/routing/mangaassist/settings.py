@@ -43,7 +43,7 @@ class Settings(BaseModel):
     capacity_lead_minutes: int = Field(default=30, ge=0, le=90)
     capacity_owner: Name = "mangaassist"
     notices_topic: str = ""
-    search_endpoint: str = ""
+    search_endpoint: str = ""  # of the collection; empty where there is none
     search_index: Name = "products"
     search_generation: Literal["nextgen", "classic"] = "nextgen"
     embedding_model: Literal["amazon.titan-embed-text-v2:0", "cohere.embed-multilingual-v3"] = (
@@ -51,8 +51,8 @@ class Settings(BaseModel):
     )
     embedding_region: Region = "ap-northeast-1"
     answer_cache: Literal["dynamodb", "redis", "off"] = "dynamodb"
-    cache_endpoint: str = ""
-    cache_name: str = ""
+    cache_endpoint: str = ""  # rediss://host:port
+    cache_name: str = ""  # of the cache, where IAM authenticates; empty for a server without
     cache_user: str = ""
 
     @classmethod

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from mangaassist.knowledge import catalogue, spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from mangaassist.knowledge.product import Work
 
 
 _MARKS = re.compile("[・☆★♥△。、!！?？【】〜…]")
@@ -59,6 +61,15 @@ def names() -> Iterator[Name]:
                 yield Name(folded, tuple(dict.fromkeys(works)), is_author, apart, _MARKS.sub("", folded) in ordinary)
 
 
+def search_keys(work: Work) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The solid spellings of a work's titles and of its authors, by which a search index finds it."""
+    return _keys(_titles_of(work)), _keys(_people_of(work))
+
+
+def _keys(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for key in map(spelling.solid, names) if key))
+
+
 def _by_folded(spelled: list[tuple[str, str]]) -> dict[str, tuple[str, list[str]]]:
     """Folded spelling -> a spelling as registered, and the works that it means."""
     found: dict[str, tuple[str, list[str]]] = {}
@@ -74,25 +85,27 @@ def _all_folded(spelled: list[str]) -> list[str]:
 
 def _people() -> list[tuple[str, str]]:
     """Every way to write an author's name, with each of the author's works."""
+    return [(name, work.id) for work in catalogue.works().values() for name in _people_of(work)]
+
+
+def _people_of(work: Work) -> list[str]:
+    people = [*work.author_ja.split("、"), *work.author_kana.split("、")]
     aliases = catalogue.author_aliases()
-    spelled = []
-    for work in catalogue.works().values():
-        people = [*work.author_ja.split("、"), *work.author_kana.split("、")]
-        for english in work.author_en.split(", "):
-            people += (english, " ".join(reversed(english.split())), *aliases.get(english, ()))
-        spelled += [(name, work.id) for name in people]
-    return spelled
+    for english in filter(None, work.author_en.split(", ")):
+        people += (english, " ".join(reversed(english.split())), *aliases.get(english, ()))
+    return people
+
+
+def _titles_of(work: Work) -> list[str]:
+    """The titles as registered, and the English one before its subtitle."""
+    titles = [work.title_ja, work.title_kana, work.title_romaji, work.title_en, *work.aliases]
+    head = work.title_en.partition(": ")[0]
+    return [*titles, head] if len(head) >= _JOINED_LATIN else titles
 
 
 def _titles() -> list[tuple[str, str]]:
     """Every way to write a title: as registered, without its marks, before its subtitle, and in one word."""
-    spelled = []
-    for work in catalogue.works().values():
-        titles = (work.title_ja, work.title_kana, work.title_romaji, work.title_en, *work.aliases)
-        spelled += [(title, work.id) for title in titles]
-        head = work.title_en.partition(": ")[0]
-        if len(head) >= _JOINED_LATIN:
-            spelled.append((head, work.id))
+    spelled = [(title, work.id) for work in catalogue.works().values() for title in _titles_of(work)]
     joined = "\n".join(title for title, _ in spelled)
     bare = _MARKS.sub("", joined).split("\n")
     solid = _NOT_SOLID.sub("", joined.lower()).split("\n")

@@ -23,6 +23,7 @@ _ACCENTED, _BARE = "āīūēōâîûêôáíúéóàèäëïöüñç’‘—–
 _FOLDED = _Folding({code: code - _HIRAGANA_BELOW for code in _KATAKANA} | str.maketrans(_ACCENTED, _BARE))
 _FOLDABLE = re.compile(f"[ァ-ヶヽヾ{_ACCENTED}]")
 
+_ORNAMENTS = str.maketrans("", "", "・☆★")
 _RUN = "ぁ-ゟ゠-ヿ㐀-䶿一-鿿豈-﫿々〆〇・☆★"  # what Japanese titles are made of
 _TOKEN = re.compile(rf"[a-z0-9]+(?:'t\b)?|[{_RUN}]+|[!?。\n]|(?<!\bdr)(?<!\bno)(?<!\bvol)\.(?=\s|$)|[,、$¥€£]")
 SENTENCE_ENDS = frozenset("!?。.\n")
@@ -43,6 +44,20 @@ def folded(text: str) -> str:
 def tokens(text: str) -> tuple[str, ...]:
     """Latin words, digits, whole runs of Japanese, sentence ends, commas and currency signs, in order."""
     return tuple(_TOKEN.findall(text))
+
+
+def places(text: str) -> tuple[tuple[int, int], ...]:
+    """Where each of the tokens begins and ends."""
+    return tuple(match.span() for match in _TOKEN.finditer(text))
+
+
+def solid(text: str) -> str:
+    """A name as a search key: folded, and of its words and runs nothing but the characters ("ONE  PIECE" = "OnePiece").
+
+    All that shoppers spell in many ways (width, case, kana, accents, spaces, marks) is gone.
+    """
+    words = tokens(folded(normalised(text)))
+    return "".join(word for word in words if word not in MARKS).translate(_ORNAMENTS)
 
 
 def is_run(word: str) -> bool:

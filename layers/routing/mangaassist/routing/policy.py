@@ -20,6 +20,7 @@ from mangaassist.errors import PolicyInvalid
 
 TARGETS = ("provisioned-sonnet", "provisioned-haiku", "ondemand-sonnet", "ondemand-haiku", "sagemaker-custom")
 CATALOGUE = "catalogue"  # the answer without a model, at the end of every chain
+KEPT = "kept"  # the answer that another turn was given before
 MINUTES_PER_DAY = 24 * 60
 LONGEST_WINDOW_MINUTES = 22 * 60
 
@@ -253,6 +254,36 @@ class Answer(_Part):
     least_tokens: int = Field(default=48, ge=1, le=512)  # an answer clipped below this is not worth starting
 
 
+EMBEDDING_PRICES = {
+    "amazon.titan-embed-text-v2:0": Price(
+        effective_from=date(2024, 4, 30),
+        input=Decimal("0.02"),
+        output=Decimal(0),
+        source="list price of us-east-1; Tokyo's was not confirmed",
+        verified=False,
+    ),
+    "cohere.embed-multilingual-v3": Price(
+        effective_from=date(2023, 11, 2),
+        input=Decimal("0.1"),
+        output=Decimal(0),
+        source="list price of us-east-1; Tokyo's was not confirmed",
+        verified=False,
+    ),
+}
+
+
+class Knowledge(_Part):
+    """How long a turn looks things up, how much of the catalogue a model is shown, and which answers are kept."""
+
+    lookup_ms: Milliseconds = 700  # for embedding, search and products together
+    results: int = Field(default=6, ge=1, le=10)
+    cache_ms: Milliseconds = 150  # for each look at the kept answers
+    cache_ttl_s: int = Field(default=3600, ge=1, le=86_400)
+    near_similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.86  # of two wordings of one question
+    same_question_wait_ms: Annotated[int, Field(ge=0, le=5_000)] = 1_500  # for another turn's answer to it
+    embedding_prices: dict[str, Price] = Field(default_factory=lambda: dict(EMBEDDING_PRICES))
+
+
 class Policy(_Part):
     """The whole document."""
 
@@ -264,6 +295,7 @@ class Policy(_Part):
     limits: Limits = Limits()
     breaker: Breaker = Breaker()
     answer: Answer
+    knowledge: Knowledge = Knowledge()
     models: dict[str, Model]
     targets: dict[str, Target]
 

@@ -20,6 +20,9 @@ class Question:
     score: float  # complexity in [0, 1]
     catalogue: bool  # asks for something of the store's catalogue
     works: tuple[str, ...]  # ids of the works that it names, by title or author
+    spans: tuple[wording.Span, ...] = ()  # where it names them
+    families: frozenset[str] = frozenset()  # the families of cues in it
+    service: bool = False  # about an order, an account, the shop: not about works
 
 
 def read(text: str, hint: float | None = None) -> Question:
@@ -30,7 +33,8 @@ def read(text: str, hint: float | None = None) -> Question:
     catalogue = intent.asks_catalogue(found, is_complex=score >= complexity.COMPLEX)
     if hint is not None and hint > score:
         score = min(1.0, hint)
-    return Question(normal, _language(found), score, catalogue, found.works)
+    families = frozenset(found.counts)
+    return Question(normal, _language(found), score, catalogue, found.works, found.spans, families, found.service)
 
 
 def _bounded(text: str) -> str:

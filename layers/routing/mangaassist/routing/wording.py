@@ -71,6 +71,17 @@ class Lexicon(NamedTuple):
         return sum(self.bit[family] for family in families)
 
 
+class Span(NamedTuple):
+    """Where a name stands: from a character of one token up to a character of another, and the works that it means."""
+
+    works: tuple[str, ...]
+    author: bool
+    first: int  # tokens, counted in `spelling.tokens` of the folded text
+    start: int  # characters of the first token
+    last: int
+    end: int  # characters of the last token
+
+
 @dataclass(slots=True)
 class Wording:
     """What one pass over a question found."""
@@ -86,6 +97,7 @@ class Wording:
     asked: int  # question marks
     quoted: bool  # something stands in quotes, as titles do
     parts: int  # of the text, between its commas and sentence ends
+    spans: tuple[Span, ...]  # of the names, in order
     tastes: int = 0  # kinds of taste, occasion and reader named
     conditions: int = 0  # conditions put on what is asked for
     service: bool = False  # about the store's service, not about works
@@ -118,7 +130,18 @@ def read(text: str) -> Wording:
 class _Reader:
     """One pass over one text: finds the cues of each sentence, then counts them."""
 
-    __slots__ = ("_denied_until", "_folded", "_found", "_known", "_named", "_named_in_run", "_raw", "_text", "_words")
+    __slots__ = (
+        "_denied_until",
+        "_folded",
+        "_found",
+        "_known",
+        "_named",
+        "_named_in_run",
+        "_raw",
+        "_spans",
+        "_text",
+        "_words",
+    )
 
     def __init__(self, text: str, known: Lexicon) -> None:
         self._text = text
@@ -126,6 +149,7 @@ class _Reader:
         self._folded = spelling.folded(text)
         self._words = spelling.tokens(self._folded)
         self._raw: tuple[str, ...] = ()
+        self._spans: list[Span] = []
         self._found: list[Cue] = []  # in order; a sentence's end among them is _END
         self._named = 0  # Latin words of names
         self._named_in_run = 0  # Japanese characters of names
@@ -160,7 +184,10 @@ class _Reader:
         quoted = "「" in self._folded or "『" in self._folded or '"' in self._folded
         in_japanese = japanese > 0
         latin, japanese = latin - self._named, japanese - self._named_in_run
-        return Wording(counts, sentences, works, titles, latin, japanese, in_japanese, length, asked, quoted, parts)
+        spans = tuple(self._spans)
+        return Wording(
+            counts, sentences, works, titles, latin, japanese, in_japanese, length, asked, quoted, parts, spans
+        )
 
     def _mark(self, mark: str) -> None:
         self._denied_until = -1
@@ -194,6 +221,7 @@ class _Reader:
             if ordinary and not names.is_title(cue.name.folded, self._text, self._folded, self._words, index, size):
                 return False
             self._named += size
+            self._spans.append(self._span(cue, index, 0, index + size - 1))
         elif "deny" in cue.families:
             self._denied_until = index + _DENIAL_REACH
         elif "allow" in cue.families:
@@ -201,6 +229,18 @@ class _Reader:
         denied = index <= self._denied_until and not _DENIABLE.isdisjoint(cue.families)
         self._found.append(_DENIED if denied else cue)
         return True
+
+    def _span(self, cue: Cue, first: int, start: int, last: int, end: int | None = None) -> Span:
+        """Where a name stands that begins here and goes on with the cue's rest, if it has one."""
+        rest = list(cue.rest)
+        while rest:
+            last += 1
+            if self._words[last] not in spelling.MARKS:
+                part = rest.pop(0)
+                end = len(part) if spelling.is_run(part) else None
+        name = cue.name
+        works, author = (name.works, name.author) if name else ((), False)
+        return Span(works, author, first, start, last, len(self._words[last]) if end is None else end)
 
     def _goes_on(self, rest: tuple[str, ...], index: int) -> bool:
         """Whether a spelling in mixed scripts goes on with these tokens; a run may be longer than its part."""
@@ -238,6 +278,7 @@ class _Reader:
                 return False
             self._named_in_run += len(run[at:end].rstrip("$"))
             self._named += sum(not spelling.is_run(part) for part in cue.rest)
+            self._spans.append(self._span(cue, index, at - 1, index, min(end - 1, len(run) - 2)))
         elif not cue.plain and _DENIED_JA.match(run, end):
             cue = _DENIED
         self._found.append(cue)

@@ -29,8 +29,8 @@ from mangaassist.errors import BackendError, Rejected, Unavailable
 from mangaassist.money.prices import Usage
 from mangaassist.routing.backends import Alive, Stopped, TextDelta, UsageReport
 from mangaassist.routing.backends.eventstream import Decoder, Message
-from mangaassist.routing.backends.transport import Request
 from mangaassist.tokens import estimate
+from mangaassist.transport import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
     from mangaassist.routing.backends import ModelCall, StreamEvent
-    from mangaassist.routing.backends.transport import Exchange, Transport
+    from mangaassist.transport import Exchange, Transport
 
 ERROR_LIMIT_BYTES = 64 * 1024  # read of a refusal's body
 END_LIMIT_S = 0.1  # how long the body may take to end after its last event; then the connection is given up

@@ -139,6 +139,10 @@ class Exchange:
         wanted = name.encode()
         return next((value.decode("latin-1") for key, value in self._headers if key == wanted), "")
 
+    def countdown(self, limit_s: float) -> Callable[[], float]:
+        """How much is left of a time that begins now, by the transport's clock."""
+        return self._transport.countdown(limit_s)
+
     def read(self, wait_s: float) -> bytes | None:
         """Give more of the body, waiting at most `wait_s`: b"" when nothing came in time, None at the end.
 
