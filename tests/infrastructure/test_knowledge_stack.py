@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mangaassist.knowledge.index import MAPPING
 from tests.infrastructure.cloudformation import chosen_by, listed, role_named_by
 
 if TYPE_CHECKING:
@@ -17,16 +18,6 @@ if TYPE_CHECKING:
 LONGEST = "n" * 24  # what the parameter Name allows
 MESSAGE, INGEST = "arn:aws:iam::123456789012:role/message", "arn:aws:iam::123456789012:role/ingest"
 READS = {"aoss:DescribeIndex", "aoss:ReadDocument"}
-VECTOR = {"type": "knn_vector", "dimension": 1024, "space_type": "cosinesimil"}
-MAPPING = {
-    "id": {"type": "keyword"},
-    "title_names": {"type": "keyword"},
-    "author_names": {"type": "keyword"},
-    "status": {"type": "keyword"},
-    "kinds": {"type": "keyword"},
-    "text_hash": {"type": "keyword"},
-    "embedding": VECTOR,
-}
 
 
 def mapping(knowledge: Template, *held: str) -> dict[str, Any]:
@@ -116,7 +107,7 @@ def test_the_index_has_the_fields_that_are_filtered_by_and_the_vectors_that_the_
 ) -> None:
     assert mapping(knowledge, "IsNextGen") == MAPPING
     hnsw = {"method": {"name": "hnsw", "engine": "faiss"}}
-    assert mapping(knowledge) == MAPPING | {"embedding": VECTOR | hnsw}
+    assert mapping(knowledge) == MAPPING | {"embedding": MAPPING["embedding"] | hnsw}
     ((_, index),) = knowledge.of_type("AWS::OpenSearchServerless::Index").items()
     assert index["Settings"] == {"Index": {"Knn": True}}
 

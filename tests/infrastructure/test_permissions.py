@@ -107,6 +107,7 @@ def test_the_reading_of_the_code_sees_clients_of_every_name(
     assert "self._unrepeated.update_item" in file.read_text("utf-8")
     calls = accesses.of(handler_of(root, "MessageFunction"), set(operations))
     assert {("update_item", "situation_table"), ("put_item", "turns_table")} <= calls
+    assert {("batch_get_item", "products_table"), ("query", "answers_table")} <= calls  # polled
 
 
 def test_only_the_message_function_may_ask_models_for_answers_and_write_to_shoppers(template: Template) -> None:
