@@ -121,11 +121,13 @@ def _calls(method: ast.FunctionDef, clients: Set[str], held: Mapping[str, str]) 
 
 
 def _table(call: ast.Call, held: Mapping[str, str]) -> str:
-    named = [it.value for it in call.keywords if it.arg == "TableName"]
+    named = [it.value for it in call.keywords if it.arg in ("TableName", "RequestItems")]
     match named:
-        case [ast.Attribute(value=holder, attr=attribute)] if _is_self(holder):
+        case [ast.Attribute(value=holder, attr=attribute)] | [
+            ast.Dict(keys=[ast.Attribute(value=holder, attr=attribute)])
+        ] if _is_self(holder):
             return held[attribute]
-    raise AssertionError(f"line {call.lineno}: name the table as TableName=self._…")
+    raise AssertionError(f"line {call.lineno}: name the table as TableName=self._… or RequestItems={{self._…: …}}")
 
 
 def _all_seen(trees: list[ast.Module], stores: Mapping[str, Store], client_methods: Set[str]) -> None:
