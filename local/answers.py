@@ -7,8 +7,10 @@ split into tokens by a rule of our own that knows Japanese; what is streamed, co
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 MARK = {"ja": "【エミュレーター】", "en": "[emulated] "}
 OVERLAP_TOKENS = 6  # a model told to go on likes to repeat the last words first
@@ -19,8 +21,8 @@ TOKEN = re.compile(
 )
 INTERRUPTED = re.compile(r"\binterrupted\b|中断", re.IGNORECASE)  # as an application says it, not a shopper
 KANA_OR_KANJI = re.compile(r"[぀-ヿ㐀-鿿]")
-NOTES = re.compile(r"<[a-z_-]+>.*</[a-z_-]+>", re.DOTALL)  # what an application put before the question
-QUOTED = re.compile(r"『([^』]{1,60})』|《([^》]{1,60})》|\"title\":\s*\"([^\"]{1,60})\"")
+NOTES = re.compile(r"\A\s*<catalogue>(.*?)</catalogue>\s*", re.DOTALL)  # what an application put before the question
+QUOTED = re.compile(r"『([^』]{1,60})』|《([^》]{1,60})》")
 
 OPENING = {
     "ja": "「{topic}」についてのご質問ですね。",
@@ -33,6 +35,14 @@ EARLIER = {
 CONTEXT = {
     "ja": "いただいた資料には{titles}がありますので、まずはそちらをご覧ください。",
     "en": "The notes I was given name {titles}, so start there. ",
+}
+CATALOGUE = {
+    "ja": "カタログには{works}があります。",
+    "en": "The catalogue has {works}. ",
+}
+STATUS = {
+    "ja": {"completed": "完結", "ongoing": "連載中", "hiatus": "休載中"},
+    "en": {"completed": "completed", "ongoing": "ongoing", "hiatus": "on hiatus"},
 }
 BODY = {
     "ja": (
@@ -62,6 +72,7 @@ CLOSING = {
 }
 LEAST_SENTENCES, MOST_SENTENCES = 2, 6
 TOPIC_CHARACTERS = 24
+MOST_WORKS = 3
 
 
 @dataclass(frozen=True)
@@ -96,14 +107,16 @@ def language(text: str) -> str:
 
 def _whole(system: str, conversation: tuple[Said, ...]) -> str:
     questions = [said.text for said in conversation if said.role == "user"]
-    question = questions[-1] if questions else ""
+    question, works = _read(questions[-1] if questions else "")
     tongue = language(question)
     dice = hashlib.sha256(question.encode("utf-8", "replace")).digest()
-    titles = _titles(system + "".join(NOTES.findall(question)))
     parts = [MARK[tongue], OPENING[tongue].format(topic=_topic(question))]
     if len(questions) > 1:
-        parts.append(EARLIER[tongue].format(topic=_topic(questions[-2])))
-    if titles:
+        parts.append(EARLIER[tongue].format(topic=_topic(_read(questions[-2])[0])))
+    if works:
+        told = "、".join(map(_in_japanese, works)) if tongue == "ja" else "; ".join(map(_in_english, works))
+        parts.append(CATALOGUE[tongue].format(works=told))
+    if titles := _titles(system):
         quoted = "".join(f"『{title}』" for title in titles) if tongue == "ja" else ", ".join(titles)
         parts.append(CONTEXT[tongue].format(titles=quoted))
     first, *others = BODY[tongue]
@@ -133,4 +146,55 @@ def _topic(question: str) -> str:
 
 def _titles(prompt: str) -> list[str]:
     found = ("".join(groups) for groups in QUOTED.findall(prompt))
-    return list(dict.fromkeys(found))[:3]
+    return list(dict.fromkeys(found))[:MOST_WORKS]
+
+
+def _read(said: str) -> tuple[str, list[dict[str, Any]]]:
+    """The question, and the works that the notes before it tell of; a line that cannot be read is passed over."""
+    notes = NOTES.match(said)
+    if notes is None:
+        return said, []
+    works = []
+    for line in notes.group(1).splitlines():
+        try:
+            work = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(work, dict) and isinstance(work.get("title"), str) and work["title"]:
+            works.append(work)
+    return said[notes.end() :], works[:MOST_WORKS]
+
+
+def _in_japanese(work: dict[str, Any]) -> str:
+    status, volumes, price, stock = _facts(work)
+    counted = {"completed": "全", "ongoing": "既刊", "hiatus": "既刊"}.get(status, "")
+    told = (
+        STATUS["ja"].get(status, status),
+        f"{counted}{volumes}巻" if volumes is not None else "",
+        f"1巻{price}円" if price is not None else "",
+        ("在庫あり" if stock else "在庫切れ") if stock is not None else "",
+    )
+    facts = "・".join(filter(None, told))
+    return f"『{work['title']}』" + (f"({facts})" if facts else "")
+
+
+def _in_english(work: dict[str, Any]) -> str:
+    status, volumes, price, stock = _facts(work)
+    told = (
+        STATUS["en"].get(status, status),
+        f"{volumes} volume{'s' * (volumes != 1)}" if volumes is not None else "",
+        f"¥{price} a volume" if price is not None else "",
+        ("in stock" if stock else "out of stock") if stock is not None else "",
+    )
+    facts = ", ".join(filter(None, told))
+    title = work.get("title_en") or work["title"]
+    return f"“{title}”" + (f" ({facts})" if facts else "")
+
+
+def _facts(work: dict[str, Any]) -> tuple[str, int | None, int | None, int | None]:
+    """Status, volumes, price and stock; what is not known or is something else is none."""
+    status = work.get("status")
+    volumes, price, stock = (
+        value if type(value := work.get(name)) is int else None for name in ("volumes", "price_yen", "stock")
+    )
+    return status if isinstance(status, str) else "", volumes, price, stock

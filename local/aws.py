@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from local import control_plane, provisioned
-from local.faults import CONTROL_PLANE
-from local.wire import JSON, JSON_1_0, XML, Exchange, ServiceError
+from local import control_plane, opensearch, provisioned
+from local.faults import CONTROL_PLANE, SEARCH
+from local.wire import JSON, JSON_1_0, S3_XML, XML, Exchange, ServiceError
 
 if TYPE_CHECKING:
     import threading
@@ -27,14 +27,19 @@ if TYPE_CHECKING:
 
 INSIDER = "TWIN0INSIDER"  # the access key of the twin's own look at the tables, which no fault may meet
 RUNTIME = "bedrock-runtime"  # signs as `bedrock` too: only the path tells it from the control plane
+SEARCHING = "aoss"  # what OpenSearch Serverless signs as
 FAULT_KEYS = {
+    SEARCHING: SEARCH,
     "bedrock": CONTROL_PLANE,
     "dynamodb": "dynamodb",
     "execute-api": "gateway",
     "lambda": "lambda",
+    "s3": "s3",
     "sns": "sns",
     "ssm": "ssm",
 }
+PLAYED_BY = {"bedrock": frozenset({"create_fails"}), SEARCHING: opensearch.PLAYED}  # faults of the services' own
+ERRORS = {"dynamodb": JSON_1_0, "s3": S3_XML, "sns": XML}
 UNSIGNED = ServiceError(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
 FOREIGN = ServiceError(403, "AccessDeniedException", "Web pages have no business here.")
 GARBAGE = b"<html>this is not what an AWS service answers</html>"
@@ -82,6 +87,10 @@ def _operation(name: str, exchange: Exchange, body: bytes) -> str | None:
     """What is asked for, as far as each protocol tells it."""
     if name == "bedrock":
         return next(iter(control_plane.operation_of(exchange.method, exchange.path) or ()), None)
+    if name == SEARCHING:
+        return next(iter(opensearch.asked(exchange.method, exchange.path) or ()), None)
+    if name == "s3":
+        return _s3_operation(exchange)
     if name == "lambda":
         return "Invoke"
     if name == "sns":
@@ -89,8 +98,18 @@ def _operation(name: str, exchange: Exchange, body: bytes) -> str | None:
     return exchange.headers.get("x-amz-target", "").rpartition(".")[2] or None
 
 
+def _s3_operation(exchange: Exchange) -> str | None:
+    """The plain operations on buckets and objects, asked for by path; what has a sub-resource is named like them."""
+    bucket, _, key = exchange.path.lstrip("/").partition("/")
+    plain = {"PUT": "PutObject", "GET": "GetObject", "HEAD": "HeadObject", "DELETE": "DeleteObject"}
+    whole = {"PUT": "CreateBucket", "GET": "ListObjectsV2", "HEAD": "HeadBucket", "DELETE": "DeleteBucket"}
+    return (plain if key else whole).get(exchange.method) if bucket else "ListBuckets"
+
+
 async def _trouble(name: str, fault: Fault, exchange: Exchange) -> bool:
     """Play a scripted fault of a dependency; False when the request is only slow and goes on."""
+    if fault.fault in PLAYED_BY.get(name, ()):
+        return False
     match fault.fault:
         case "hang" | "stall":
             await exchange.pause(None)
@@ -99,8 +118,6 @@ async def _trouble(name: str, fault: Fault, exchange: Exchange) -> bool:
             return exchange.left()
         case "cut" if name == "bedrock":  # the worst of it: done, and the answer lost
             exchange.answer_is_lost = True
-            return False
-        case "create_fails":  # the control plane's own to play
             return False
         case "cut":
             await exchange.cut()
@@ -111,7 +128,7 @@ async def _trouble(name: str, fault: Fault, exchange: Exchange) -> bool:
         case "conflict":
             await exchange.refuse(ServiceError(400, "ConflictException", "The operation conflicts with another."))
         case kind:
-            await exchange.refuse(_refusal(name, kind), {"dynamodb": JSON_1_0, "sns": XML}.get(name, JSON))
+            await exchange.refuse(_refusal(name, kind), ERRORS.get(name, JSON))
     return True
 
 
@@ -124,6 +141,7 @@ THROTTLED = {
     ),
     "execute-api": ServiceError(429, "LimitExceededException", "Too Many Requests"),
     "lambda": ServiceError(429, "TooManyRequestsException", "Rate Exceeded."),
+    "s3": ServiceError(503, "SlowDown", "Please reduce your request rate."),
     "sns": ServiceError(400, "Throttling", "Rate exceeded"),
     "ssm": ServiceError(400, "ThrottlingException", "Rate exceeded"),
 }
@@ -131,6 +149,7 @@ DENIED = {
     "bedrock": (403, "AccessDeniedException"),
     "execute-api": (403, "ForbiddenException"),
     "lambda": (403, "AccessDeniedException"),
+    "s3": (403, "AccessDenied"),
     "sns": (403, "AuthorizationError"),
 }
 UNAVAILABLE = {"bedrock": (500, "InternalServerException"), "lambda": (503, "ServiceException")}
@@ -149,13 +168,13 @@ def _refusal(name: str, kind: str) -> ServiceError:
 
 PREPARED_S = 30  # how long a request waits for what it may need; by far enough for a slow machine
 # moto knows many more, and some of them start containers: containers can reach this port (--containers).
-MOTOS_SERVICES = frozenset({"dynamodb", "sns", "sqs", "states", "sts"})
+MOTOS_SERVICES = frozenset({"dynamodb", "s3", "sns", "sqs", "states", "sts"})
 
 
 class Moto:
     """moto, asked directly and one request at a time, so that its conditional writes are atomic.
 
-    What the template has of workflows, topics and queues must be `prepared` first; tables wait for none of that.
+    What the template has besides tables (workflows, topics, queues, buckets) must be `prepared` first.
     """
 
     def __init__(self, prepared: threading.Event) -> None:
@@ -178,9 +197,13 @@ class Moto:
             return
         headers = {name.lower(): value for name, value in given.items()}
         content_type = headers.pop("content-type", JSON)
-        headers.pop("content-length", None)
         headers.pop("x-amzn-requestid", None)
-        await exchange.answer(status, answer, content_type, headers.items())
+        length = headers.pop("content-length", None)
+        if exchange.method == "HEAD" and length:  # of what a GET would bring
+            await exchange.start(status, content_type, [("content-length", length), *headers.items()])
+            await exchange.write(b"", more=False)
+        else:
+            await exchange.answer(status, answer, content_type, headers.items())
 
     def _ask(self, environ: dict[str, Any]) -> Answer:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app

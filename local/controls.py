@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from local.faults import Faults
     from local.gateway import Gateway
     from local.issuer import Issuer
+    from local.opensearch import OpenSearch
     from local.provisioned import ProvisionedThroughput
     from local.schedules import Schedules
     from local.workflow import Workflow
@@ -48,6 +49,7 @@ class Controls:
         world: World,
         gateway: Gateway,
         bedrock: Bedrock,
+        search: OpenSearch,
         provisioned: ProvisionedThroughput,
         workflow: Workflow,
         schedules: Schedules,
@@ -58,6 +60,7 @@ class Controls:
         self._world = world
         self._gateway = gateway
         self._bedrock = bedrock
+        self._search = search
         self._provisioned = provisioned
         self._workflow = workflow
         self._schedules = schedules
@@ -136,6 +139,7 @@ class Controls:
             **world,
             "connections": self._gateway.connections(),
             "emulator": self._bedrock.state(),
+            "search": self._search.state(),
             "provisioned": self._provisioned.state(),
             "schedules": self._schedules.state(),
             "executions": self._workflow.executions(),

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CONTROL_PLANE = "control-plane"
-DEPENDENCIES = ("dynamodb", "ssm", "gateway", "embeddings", CONTROL_PLANE, "lambda", "sns")
+SEARCH = "search"
+DEPENDENCIES = ("dynamodb", "ssm", "gateway", "embeddings", CONTROL_PLANE, "lambda", "sns", SEARCH, "s3")
 Kind = Literal[
     "throttle",
     "unavailable",
@@ -26,13 +27,16 @@ Kind = Literal[
     "create_fails",
     "quota",
     "conflict",
+    "reject_items",
 ]
 MID_STREAM = ("cut", "stall", "error_event")
-MET_BY = {  # kinds of the control plane alone, and the operation that meets them
+MET_BY = {  # kinds of one dependency alone, and the operation that meets them
     "create_fails": "CreateProvisionedModelThroughput",
     "quota": "CreateProvisionedModelThroughput",
     "conflict": "DeleteProvisionedModelThroughput",
+    "reject_items": "_bulk",
 }
+OWNERS = {**dict.fromkeys(("create_fails", "quota", "conflict"), CONTROL_PLANE), "reject_items": SEARCH}
 
 
 class FaultUnknown(Exception):
@@ -88,8 +92,8 @@ class Faults:
         if unknown := sorted(set(faults) - known):
             raise FaultUnknown(f"{', '.join(unknown)}: not one of {', '.join(sorted(known))}")
         for key, fault in faults.items():
-            if fault.fault in MET_BY and key != CONTROL_PLANE:
-                raise FaultUnknown(f"{key}: {fault.fault} belongs to {CONTROL_PLANE}")
+            if (owner := OWNERS.get(fault.fault, key)) != key:
+                raise FaultUnknown(f"{key}: {fault.fault} belongs to {owner}")
             if fault.operation and key not in DEPENDENCIES:
                 raise FaultUnknown(f"{key}: operation belongs to {', '.join(DEPENDENCIES)}")
         self._faults |= faults

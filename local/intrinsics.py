@@ -24,10 +24,12 @@ ARNS = {
     "AWS::IAM::Role": "iam::{account}:role/{name}",
     "AWS::Lambda::Function": "lambda:{region}:{account}:function:{name}",
     "AWS::Logs::LogGroup": "logs:{region}:{account}:log-group:{name}:*",
+    "AWS::S3::Bucket": "s3:::{name}",
     "AWS::SNS::Topic": "sns:{region}:{account}:{name}",
     "AWS::SQS::Queue": "sqs:{region}:{account}:{name}",
     "AWS::StepFunctions::StateMachine": "states:{region}:{account}:stateMachine:{name}",
 }
+GIVEN_NAMES = {"AWS::S3::Bucket": "BucketName", "AWS::SSM::Parameter": "Name"}
 NO_VALUE = object()
 
 
@@ -74,10 +76,13 @@ class Intrinsics:
         return bool(self.resolve(self._template["Conditions"][name]))
 
     def name_of(self, logical_id: str) -> str:
-        """A resource's physical name: the one it gives itself, else its logical id."""
+        """A resource's physical name: the one it gives itself, else its logical id, a bucket's in lower case."""
         resource = self._resources[logical_id]
-        given = resource.get("Properties", {}).get("Name") if resource["Type"] == "AWS::SSM::Parameter" else None
-        return str(self.resolve(given)) if given else logical_id
+        kind = resource["Type"]
+        given = resource.get("Properties", {}).get(GIVEN_NAMES.get(kind))
+        if given:
+            return str(self.resolve(given))
+        return logical_id.lower() if kind == "AWS::S3::Bucket" else logical_id
 
     def _ref(self, name: str) -> Any:
         if name == "AWS::NoValue":

@@ -52,6 +52,12 @@ class Embeddings(_Part):
     tokens_per_minute: int
 
 
+class Search(_Part):
+    """The search collection; what searching itself takes here comes on top."""
+
+    latency_ms: float
+
+
 class Profiles(_Part):
     """The whole file; `jitter` is the standard deviation of the logarithm of each latency."""
 
@@ -60,6 +66,7 @@ class Profiles(_Part):
     model_units: dict[Literal["quality", "fast"], Unit]
     creating_s: float = Field(ge=0)  # how long provisioned throughput is in the making
     embeddings: Embeddings
+    search: Search
 
     def of(self, model_id: str) -> Profile:
         """The profile of a model; every id fits one."""

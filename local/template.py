@@ -107,7 +107,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Application:
-    """Everything of the template that runs on one machine; topics and queues are just names."""
+    """Everything of the template that runs on one machine; topics, queues and buckets are just names."""
 
     api: Api
     functions: dict[str, Function]
@@ -118,6 +118,7 @@ class Application:
     schedules: tuple[Schedule, ...] = ()
     topics: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
 
 
 def read(path: Path, parameters: dict[str, str] | None = None) -> Application:
@@ -157,6 +158,7 @@ def read(path: Path, parameters: dict[str, str] | None = None) -> Application:
         ),
         topics=tuple(intrinsics.name_of(name) for name, _ in resources.get("AWS::SNS::Topic", [])),
         queues=tuple(intrinsics.name_of(name) for name, _ in resources.get("AWS::SQS::Queue", [])),
+        buckets=tuple(intrinsics.name_of(name) for name, _ in resources.get("AWS::S3::Bucket", [])),
     )
 
 

@@ -19,7 +19,7 @@ import boto3
 import uvicorn
 
 from local import foundation_models, log, profiles, surroundings, template
-from local.aws import INSIDER, RUNTIME, Aws
+from local.aws import INSIDER, RUNTIME, SEARCHING, Aws
 from local.bedrock import Bedrock
 from local.clock import Clock
 from local.control_plane import ControlPlane
@@ -30,6 +30,7 @@ from local.gateway import FRAME_BYTES, MESSAGE_BYTES, Gateway, Limits
 from local.intrinsics import REGION
 from local.invocations import Invocations
 from local.issuer import AUDIENCE, Issuer
+from local.opensearch import GENERATIONS, OpenSearch
 from local.pages import Front
 from local.parameters import ParameterStore
 from local.provisioned import ProvisionedThroughput
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from local.aws import Service
+    from local.opensearch import Generation
     from local.template import Application, Parameter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,6 +101,7 @@ class Twin:
         known, models = profiles.load(), foundation_models.load()
         provisioned = ProvisionedThroughput(models, self._clock, known.creating_s)
         bedrock = Bedrock(known, faults, self._world, provisioned, dice, options.pace)
+        search = OpenSearch(known, dice, options.pace, generation=_generation(variables), clock=self._clock.passed_s)
         self._functions = Functions(self._application, self._say)
         self._workflow = Workflow(self._application, self._clock, options.port + 1, self._say)
         self._schedules = Schedules(self._application.schedules, self._clock, self._start_execution, self._say)
@@ -109,6 +112,7 @@ class Twin:
             world=self._world,
             gateway=self._gateway,
             bedrock=bedrock,
+            search=search,
             provisioned=provisioned,
             workflow=self._workflow,
             schedules=self._schedules,
@@ -117,6 +121,7 @@ class Twin:
         front = Front(options.port, f"/{api.stage}", self._gateway, controls.routes())
         services: dict[str, Service] = {
             RUNTIME: bedrock,
+            SEARCHING: search,
             "bedrock": ControlPlane(provisioned),
             "lambda": Invocations(self._functions),
             "servicequotas": ServiceQuotas(models),
@@ -221,6 +226,15 @@ def main(options: Options, began: float) -> int:
 def _mode(endpoints: Endpoints) -> str:
     """Whether capacity is bought: what emulators sell costs nothing, and anything else is not ours to spend."""
     return "live" if all(map(endpoints.is_embedded, ("BEDROCK", "BEDROCK_RUNTIME"))) else "off"
+
+
+def _generation(variables: dict[str, str]) -> Generation:
+    """The generation of the search collection that the functions are told of."""
+    name = variables.get("SEARCH_GENERATION") or GENERATIONS[0]
+    for known in GENERATIONS:
+        if name == known:
+            return known
+    raise CannotStart(f"SEARCH_GENERATION is {name}, which is not one of {', '.join(GENERATIONS)}")
 
 
 def _variables(

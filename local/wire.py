@@ -25,6 +25,7 @@ JSON = "application/json"
 JSON_1_0 = "application/x-amz-json-1.0"
 JSON_1_1 = "application/x-amz-json-1.1"
 XML = "text/xml"
+S3_XML = "application/xml"
 CREDENTIAL = re.compile(r"Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 
 
@@ -88,12 +89,12 @@ class Exchange:
     async def body(self) -> bytes:
         """The whole body; from then on the client's leaving is watched for."""
         if self._body is None:
-            self._body = b""
-            more = True
+            parts, more = list[bytes](), True
             while more:
                 message = await self._receive()
-                self._body += message.get("body", b"")
+                parts.append(message.get("body", b""))
                 more = message.get("more_body", False)
+            self._body = b"".join(parts)
             self._gone = asyncio.create_task(self._until_gone())
         return self._body
 
@@ -134,7 +135,9 @@ class Exchange:
 
     async def refuse(self, error: ServiceError, content_type: str = JSON) -> None:
         """Send an error, named where each protocol's clients look: restJson1 in the header, the others in the body."""
-        if content_type == XML:
+        if content_type == S3_XML:
+            named = f"<Error><Code>{error.code}</Code><Message>{error.message}</Message></Error>"
+        elif content_type == XML:
             told = f"<Code>{error.code}</Code><Message>{error.message}</Message>"
             named = f"<ErrorResponse><Error>{told}</Error></ErrorResponse>"
         else:

@@ -1,7 +1,7 @@
 """Step Functions is moto's with its interpreter of state machines, whose waits follow the twin's clock.
 
-All of it, topics and queues included, is made after the twin is ready: the interpreter takes seconds to import, and who
-asks for it earlier waits for that.
+All of it, and topics, queues and buckets with it, is made after the twin is ready: the interpreter takes seconds to
+import, and who asks for it earlier waits for that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/twin"
 
 
 class Workflow:
-    """The template's state machines, topics and queues; `prepared` is set when they are there."""
+    """The template's state machines, topics, queues and buckets; `prepared` is set when they are there."""
 
     def __init__(self, application: Application, clock: Clock, aws_port: int, report: Callable[[str], None]) -> None:
         self._application = application
@@ -42,6 +42,8 @@ class Workflow:
     def prepare(self) -> None:
         """Make everything; what cannot be made is reported."""
         try:
+            if self._application.buckets:
+                self._make_buckets()
             if self._application.topics or self._application.queues:
                 self._make_topics()
             if self._application.machines:
@@ -56,6 +58,12 @@ class Workflow:
     def notices(self) -> list[dict[str, Any]]:
         """The last messages published to the template's topics, newest first."""
         return list(self._notices)
+
+    def _make_buckets(self) -> None:
+        from moto.s3.models import s3_backends
+
+        for name in self._application.buckets:
+            s3_backends[ACCOUNT]["aws"].create_bucket(name, REGION)
 
     def _make_topics(self) -> None:
         from moto.sns.models import Topic, sns_backends

@@ -79,6 +79,8 @@ def test_faults_are_merged_listed_and_cleared(twin: Running) -> None:
         ({"dynamodb": {"fault": "hang", "after_tokens": 3}}, "after_tokens belongs to"),
         ({"dynamodb": {"fault": "hang", "token_ms": 3}}, "belong to slow"),
         ({"dynamodb": {"fault": "quota"}}, "quota belongs to control-plane"),
+        ({"dynamodb": {"fault": "reject_items"}}, "reject_items belongs to search"),
+        ({"search": {"fault": "reject_items", "operation": "_search"}}, "reject_items belongs to _bulk"),
         ({"control-plane": {"fault": "quota", "operation": "GetFoundationModel"}}, "quota belongs to Create"),
         ({"ondemand-haiku": {"fault": "cut", "operation": "ConverseStream"}}, "operation belongs to"),
         ([], "should be an object"),

@@ -10,7 +10,7 @@ import pytest
 
 from local.faults import Faults, FaultUnknown
 
-KNOWN = {"ondemand-haiku", "dynamodb"}
+KNOWN = {"ondemand-haiku", "dynamodb", "search"}
 
 
 def scripted(document: Any, seed: int = 1) -> Faults:
@@ -35,6 +35,12 @@ def test_the_first_name_that_has_one_counts() -> None:
     assert (fault := faults.take("nothing", "dynamodb", "ondemand-haiku")) is not None
     assert fault.fault == "hang"
     assert faults.take("nothing") is None
+
+
+def test_a_kind_of_one_operation_leaves_the_others_alone() -> None:
+    faults = scripted({"search": {"fault": "reject_items"}})
+    assert faults.take("search", operation="_search") is None
+    assert faults.take("search", operation="_bulk") is not None
 
 
 def test_a_wrong_document_changes_nothing() -> None:

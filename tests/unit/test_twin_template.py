@@ -60,6 +60,7 @@ def test_a_workflow_is_read_with_its_schedules_topics_and_queues() -> None:
     assert evening.target.endswith(":stateMachine:Machine")
     assert (evening.timezone, evening.enabled) == ("Asia/Tokyo", True)
     assert (application.topics, application.queues) == (("Topic",), ("Missed",))
+    assert application.buckets == ("shelf",)  # S3 wants lower case
 
 
 def test_a_workflow_without_its_definition_says_so(tmp_path: Path) -> None:
@@ -104,6 +105,8 @@ INTRINSICS = Intrinsics(
             "Topic": {"Type": "AWS::SNS::Topic"},
             "Queue": {"Type": "AWS::SQS::Queue"},
             "Named": {"Type": "AWS::SSM::Parameter", "Properties": {"Name": "/a/b"}},
+            "Shelf": {"Type": "AWS::S3::Bucket"},
+            "Store": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": {"Fn::Sub": "store-${Stage}"}}},
         },
     },
     {"Empty": "given"},
@@ -125,6 +128,8 @@ FUNCTION = "arn:aws:lambda:ap-northeast-1:123456789012:function:Fn"
         ({"Fn::GetAtt": ["Queue", "Arn"]}, "arn:aws:sqs:ap-northeast-1:123456789012:Queue"),
         ({"Ref": "Named"}, "/a/b"),
         ({"Fn::GetAtt": ["Fn", "Arn"]}, FUNCTION),
+        ({"Fn::GetAtt": ["Shelf", "Arn"]}, "arn:aws:s3:::shelf"),
+        ({"Ref": "Store"}, "store-dev"),
         ({"Fn::GetAtt": "Fn.Other"}, "Fn.Other"),
         ({"Fn::Sub": "${Stage}-${Fn.Arn}-${!Kept}"}, f"dev-{FUNCTION}-${{Kept}}"),
         ({"Fn::Sub": ["${x}/${Stage}", {"x": {"Ref": "Empty"}}]}, "given/dev"),
