@@ -84,7 +84,7 @@ class Loader:
         has_time: Callable[[], bool] = lambda: True,
         again: bool = False,
     ) -> Report:
-        """Load rows, telling now and then and at the end how far it is; `again` also embeds and indexes what is there already.
+        """Load rows, telling now and then how far it is; `again` embeds and indexes what is there already, too.
 
         Raises IngestUnfinished when `has_time` says no, StoreUnavailable, and KnowledgeUnavailable when embeddings or
         search refuse everything. What was done by then stays done.

@@ -78,9 +78,8 @@ class ProductTable:
     def _written(self, requests: list[Any]) -> list[Any]:
         for _ in self._backoff.tries():
             with store_errors():
-                answer = self._client.batch_write_item(RequestItems={self._table: requests})
-            left: dict[str, Any] = {**answer["UnprocessedItems"]}
-            requests = left.get(self._table, [])
+                answer: Any = self._client.batch_write_item(RequestItems={self._table: requests})
+            requests = answer["UnprocessedItems"].get(self._table, [])
             if not requests:
                 break
         return requests
