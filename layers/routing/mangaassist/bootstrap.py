@@ -24,9 +24,15 @@ if TYPE_CHECKING:
     from mangaassist.capacity.utilisation import Utilisation
     from mangaassist.chat.connections import Channel, ConnectionStore
     from mangaassist.chat.reception import Reception
+    from mangaassist.chat.research import Research
+    from mangaassist.knowledge.cache.answers import AnswerStore
+    from mangaassist.knowledge.cache.kept import KeptAnswers
+    from mangaassist.knowledge.calls import TableCaller
     from mangaassist.knowledge.loading.backoff import Backoff
     from mangaassist.knowledge.loading.intake import Intake
     from mangaassist.knowledge.loading.search import SearchIndex
+    from mangaassist.knowledge.shelf import Shelf
+    from mangaassist.knowledge.signing import SearchSigner
     from mangaassist.money.ledger import Ledger
     from mangaassist.routing.failover import Failover
     from mangaassist.routing.store import SituationStore
@@ -134,8 +140,9 @@ def situation() -> SituationStore:
 @cache
 def reception() -> Reception:
     """The message function's whole application."""
-    from mangaassist.chat.conversation import Conversation, Stores
+    from mangaassist.chat.conversation import Conversation
     from mangaassist.chat.followup import Followup
+    from mangaassist.chat.gathering import Stores
     from mangaassist.chat.once import Once
     from mangaassist.chat.reception import Reception
     from mangaassist.chat.sessions import SessionStore
@@ -158,6 +165,7 @@ def reception() -> Reception:
         turns=turns,
         ledger=ledger,
         utilisation=utilisation(),
+        research=_research(),
     )
     followup = Followup(turns, channel())
     conversation = Conversation(
@@ -243,8 +251,66 @@ def warm_up() -> None:
             observability.tracer()
         reception()
         transport().warm_up()
+        if settings().search_endpoint:
+            search_signer().warm_up()
         bedrock(os.environ["AWS_REGION"])
         gc.freeze()  # what is there now stays, and no later collection need look at it
+
+
+@cache
+def search_signer() -> SearchSigner:
+    """What signs for the collection; asks for credentials at each renewal, so they never go stale."""
+    from mangaassist.knowledge.signing import SearchSigner
+
+    return SearchSigner(session().get_credentials, os.environ["AWS_REGION"])
+
+
+def _research() -> Research:
+    from mangaassist.chat.research import Research
+    from mangaassist.knowledge.calls import Caller, TableCaller
+    from mangaassist.knowledge.embeddings import Embedder
+    from mangaassist.knowledge.index import Index
+    from mangaassist.knowledge.search import Search
+    from mangaassist.knowledge.shelf import Shelf
+    from mangaassist.knowledge.signing import SdkSigner
+
+    chosen = settings()
+    signer = SdkSigner(session().get_credentials, dynamodb().meta.region_name, "dynamodb")
+    tables = TableCaller(transport(), dynamodb().meta.endpoint_url, signer, "dynamodb")
+    shelf = Shelf(tables, chosen.products_table)
+    embedder = index = None
+    if chosen.search_endpoint:
+        models = bedrock(chosen.embedding_region)
+        embedding = SdkSigner(session().get_credentials, chosen.embedding_region, "bedrock")
+        embedder = Embedder(
+            Caller(transport(), models.meta.endpoint_url, embedding, "embeddings"), chosen.embedding_model
+        )
+        index = Index(Caller(transport(), chosen.search_endpoint, search_signer(), "search"), chosen.search_index)
+    return Research(Search(shelf, embedder, index), _kept_answers(tables, shelf))
+
+
+def _kept_answers(tables: TableCaller, shelf: Shelf) -> KeptAnswers | None:
+    from mangaassist.knowledge.cache.kept import KeptAnswers
+
+    chosen = settings()
+    if chosen.answer_cache == "off":
+        return None
+    store: AnswerStore
+    if chosen.answer_cache == "redis":
+        from mangaassist.knowledge.cache import redis
+
+        password = None
+        if chosen.cache_name:
+            password = redis.SignedPassword(
+                session().get_credentials, dynamodb().meta.region_name, chosen.cache_name, chosen.cache_user
+            )
+        limit_s = situation().policy.knowledge.cache_ms / 1000
+        store = redis.RedisAnswers(redis.Connector(chosen.cache_endpoint, limit_s, password=password))
+    else:
+        from mangaassist.knowledge.cache.dynamodb import TableAnswers
+
+        store = TableAnswers(tables, chosen.answers_table)
+    return KeptAnswers(store, shelf)
 
 
 def _failover(ledger: Ledger) -> Failover:

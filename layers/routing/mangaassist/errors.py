@@ -46,7 +46,15 @@ class StoreUnavailable(MangaAssistError):
 
 
 class KnowledgeUnavailable(MangaAssistError):
-    """Embeddings, search, products or kept answers did not come in time, or not in a usable form."""
+    """Embeddings, search, products or kept answers did not come in time, or not in a usable form.
+
+    `part` is what failed, `why` the service's name of it, or late, denied, garbled and the like.
+    """
+
+    def __init__(self, part: str, why: str) -> None:
+        super().__init__(f"{part}: {why}")
+        self.part = part
+        self.why = why
 
 
 class IngestUnfinished(MangaAssistError):

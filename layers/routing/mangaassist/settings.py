@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Url = Annotated[str, Field(pattern=r"^https?://")]
-Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 
 
 class Settings(BaseModel):
@@ -39,17 +38,21 @@ class Settings(BaseModel):
     guardrail_version: str = ""
     tracing: Literal["on", "off"] = "off"
     capacity_mode: Literal["off", "dry-run", "live"] = "dry-run"
-    capacity_region: Region = "us-east-1"
+    capacity_region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
     capacity_lead_minutes: int = Field(default=30, ge=0, le=90)
     capacity_owner: Name = "mangaassist"
     notices_topic: str = ""
-    search_endpoint: str = ""
+    search_endpoint: str = ""  # of the collection; empty where there is none
     search_index: Name = "products"
     search_generation: Literal["nextgen", "classic"] = "nextgen"
     embedding_model: Literal["amazon.titan-embed-text-v2:0", "cohere.embed-multilingual-v3"] = (
         "amazon.titan-embed-text-v2:0"
     )
-    embedding_region: Region = "ap-northeast-1"
+    embedding_region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "ap-northeast-1"
+    answer_cache: Literal["dynamodb", "redis", "off"] = "dynamodb"
+    cache_endpoint: str = ""  # rediss://host:port
+    cache_name: str = ""  # of the cache, where IAM authenticates; empty for a server without
+    cache_user: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:

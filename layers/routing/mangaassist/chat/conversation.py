@@ -7,81 +7,41 @@ With the tables out of reach nothing may be charged, so the shopper gets the cat
 from __future__ import annotations
 
 import math
-import re
-import time
-import uuid
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mangaassist.capacity.use import of_turn
 from mangaassist.chat import phrases, report
-from mangaassist.chat.delivery import Delivery
-from mangaassist.chat.sessions import Session
+from mangaassist.chat.gathering import Clock, Gathering, Stores, note_outage
 from mangaassist.chat.turn import POST_LIMIT_S, Asked, Shopper, Turn
 from mangaassist.errors import InvalidRequest, StoreUnavailable
 from mangaassist.jst import jst
-from mangaassist.knowledge import catalogue
-from mangaassist.observability import count, logger
-from mangaassist.routing import question as reading
+from mangaassist.knowledge import notes
+from mangaassist.observability import count
 from mangaassist.routing.failover import Answered, Assignment, Failed, Happening, Switch, Text
-from mangaassist.routing.policy import CATALOGUE
+from mangaassist.routing.policy import CATALOGUE, KEPT
 from mangaassist.routing.prompt import Prompt
-from mangaassist.routing.router import decide
-from mangaassist.routing.situation import Situation
-from mangaassist.routing.store import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from mangaassist.capacity.utilisation import Utilisation
-    from mangaassist.chat.connections import ConnectionStore
     from mangaassist.chat.delivery import Poster
     from mangaassist.chat.followup import Followup
     from mangaassist.chat.frames import Ask
-    from mangaassist.chat.once import Once
-    from mangaassist.chat.sessions import SessionStore
-    from mangaassist.chat.turns import TurnStore, Wish
+    from mangaassist.chat.turns import Wish
     from mangaassist.deadline import Deadline
-    from mangaassist.money.ledger import Ledger
+    from mangaassist.knowledge.cache.answers import Answer
     from mangaassist.routing.failover import Failover
-    from mangaassist.routing.policy import Policy
-    from mangaassist.routing.question import Question
-    from mangaassist.routing.store import SituationStore
+    from mangaassist.routing.store import View
 
-TURNS_NAMESPACE = uuid.UUID("6b1f7c1e-3d0c-4f0e-9c5e-0d6f6a1c2b9a")
-BURST_SHARE = 0.5  # of a minute's turns may come at once
 LONGEST_WAIT_S = 0.25
-GATHER_LIMIT_S = 1.2  # with slow tables the turn goes on without them, in time for its first text
 LEISURE_S = 6.0  # with less left, a turn's last frame goes before its memory
 RECORD_LIMIT_S = 1.0  # in which a turn that has begun is on record
 RECORD_PAUSE_S = 0.1
-VISIBLE = re.compile(r"[^\s\u115f\u1160\u200b-\u200f\u2060\u2800\u3164\ufeff\uffa0]")
+SPARE_MARGIN = 2.0  # times its expected first text is kept for the chain's last model
 OUTAGE_PAUSE_S = 5.0  # before a running turn asks a table again that did not answer
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Everything that a turn keeps or looks up."""
-
-    connections: ConnectionStore
-    once: Once
-    situation: SituationStore
-    sessions: SessionStore
-    turns: TurnStore
-    ledger: Ledger
-    utilisation: Utilisation
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Wall and monotonic time, in seconds, and how to wait."""
-
-    now_s: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 class AnswerLost(Exception):
@@ -104,21 +64,15 @@ class Conversation:
         self._stores = stores
         self._failover = failover
         self._followup = followup
-        self._poster = poster
-        self._turns_per_minute = turns_per_minute
         self._clock = clock or Clock()
+        self._gathering = Gathering(stores, poster, turns_per_minute, self._clock)
 
     def ask(self, ask: Ask, shopper: Shopper, deadline: Deadline, context: LambdaContext) -> None:
         """Answer a question, or send again what it was answered before.
 
         Raises InvalidRequest when it cannot be served as asked; nothing is charged then.
         """
-        gather_by = deadline.monotonic() + GATHER_LIMIT_S
-        view = self._view()
-        policy = view.policy if view else self._stores.situation.policy
-        asked = Asked(_turn_id(ask, shopper), ask, _read(ask, policy), shopper, deadline, gather_by)
-        if view is None or asked.is_late() or not self._admit(shopper):
-            view = None
+        asked, view = self._gathering.asked(ask, shopper, deadline)
         try:
             self._answer_once(asked, view, context)
         except AnswerLost:
@@ -132,7 +86,7 @@ class Conversation:
         try:
             outcome = self._stores.once.run(asked.turn_id, lambda: self._answer(asked, view), context)
         except StoreUnavailable:
-            self._note_outage("idempotency")
+            note_outage("idempotency")
             self._answer(asked, None)
             return
         if outcome != "done":
@@ -150,28 +104,9 @@ class Conversation:
                     raise
             self._clock.sleep(RECORD_PAUSE_S)
 
-    def _view(self) -> View | None:
-        try:
-            return self._stores.situation.view()
-        except StoreUnavailable:
-            self._note_outage("situation")
-            return None
-
-    def _admit(self, shopper: Shopper) -> bool:
-        """Whether the user may ask now; False when that cannot be known. Raises InvalidRequest("rate_limited")."""
-        burst = max(1, int(self._turns_per_minute * BURST_SHARE))
-        try:
-            wait_s = self._stores.connections.admit_turn(shopper.user_id, self._turns_per_minute, burst)
-        except StoreUnavailable:
-            self._note_outage("rate_limit")
-            return False
-        if wait_s > 0:
-            raise InvalidRequest("rate_limited", retryable=True, seconds=math.ceil(wait_s))
-        return True
-
     def _answer(self, asked: Asked, view: View | None) -> None:
         """One turn, whatever becomes of it: first and last frame, account, memory. Raises AnswerLost at the end."""
-        turn = self._begin(asked, view)
+        turn = self._gathering.begin(asked, view)
         try:
             turn.delivery.frame("start", session_id=turn.session.id, message_id=turn.message_id)
             self._converse(turn)
@@ -202,6 +137,7 @@ class Conversation:
         if not leisurely:
             self._guarded("memory", lambda: self._remember(turn))
         self._guarded("utilisation", lambda: self._note_use(turn))
+        self._guarded("answers", lambda: self._keep(turn))
         report.turn(turn)
 
     def _guarded(self, part: str, work: Callable[[], None]) -> bool:
@@ -209,7 +145,7 @@ class Conversation:
         try:
             work()
         except StoreUnavailable:
-            self._note_outage(part)
+            note_outage(part)
             return False
         except Exception:
             # the boundary of each part of an ending: the others have to follow, and the operators get the stack
@@ -217,62 +153,45 @@ class Conversation:
             return False
         return True
 
-    def _begin(self, asked: Asked, view: View | None) -> Turn:
-        """Look up the session, record the turn, decide its route; without `view`, as far as it goes without tables."""
-        session = self._gather(asked, view.policy) if view else None
-        known = session is not None
-        view = view or View(Situation(), self._stores.situation.policy, 0)
-        clock, ask = self._clock, asked.ask
-        poll_s = view.policy.limits.control_poll_ms / 1000
-        return Turn(
-            id=asked.turn_id,
-            message_id=ask.message_id or str(uuid.uuid4()),
-            shopper=asked.shopper,
-            question=asked.question,
-            deadline=asked.deadline,
-            delivery=Delivery(
-                self._poster,
-                connection_id=asked.shopper.connection_id,
-                turn_id=asked.turn_id,
-                until=asked.deadline.at - view.policy.limits.closing_reserve_ms / 1000,
-                monotonic=clock.monotonic,
-                sleep=clock.sleep,
-            ),
-            view=view,
-            route=decide(asked.question, view.situation, view.policy, jst(clock.now_s())),
-            session=session or _new_session(asked),
-            known=known,
-            poll_at=clock.monotonic() + poll_s if known else math.inf,
-        )
-
-    def _gather(self, asked: Asked, policy: Policy) -> Session | None:
-        """The session, and the turn on record; None when the tables cannot give and take that in time."""
-        owner, session = asked.shopper.user_id, _new_session(asked)
-        try:
-            if asked.ask.session_id and not asked.is_late():
-                session = self._stores.sessions.load(asked.ask.session_id, owner, policy.answer.history_tokens)
-            if asked.is_late():
-                self._note_outage("gather")
-                return None
-            self._stores.turns.begin(
-                asked.turn_id,
-                owner=owner,
-                session_id=session.id,
-                connection_id=asked.shopper.connection_id,
-                left_s=asked.deadline.left_s(),
-            )
-        except StoreUnavailable:
-            self._note_outage("turns")
-            return None
-        return session
-
     def _converse(self, turn: Turn) -> None:
-        """Run the chain, passing on what it says and listening for what the shopper wishes meanwhile."""
+        """Give a kept answer, or run the chain, passing on what it says and listening for the shopper meanwhile."""
+        self._stores.research.finish(turn.findings, self._spare_s(turn))
+        if turn.findings.kept:
+            self._give(turn, turn.findings.kept.answer)
+            return
         with closing(self._failover.run(self._assignment(turn), turn.progress)) as happenings:
             for happening in happenings:
                 self._pass_on(turn, happening)
                 turn.delivery.tend()
                 self._listen(turn)
+        self._correct(turn)
+
+    @staticmethod
+    def _give(turn: Turn, answer: Answer) -> None:
+        """Serve an answer that was kept."""
+        progress = turn.progress
+        progress.text, progress.target, progress.model, progress.finish = answer.text, KEPT, answer.model, "complete"
+        turn.delivery.text(answer.text)
+
+    @staticmethod
+    def _correct(turn: Turn) -> None:
+        """Follow an answer that states wrong prices with the right ones."""
+        progress = turn.progress
+        if progress.target == CATALOGUE or progress.finish not in ("complete", "length"):
+            return
+        correction = turn.findings.correction(turn.question, progress.text)
+        if correction:
+            count("PriceCorrected")
+            progress.text += correction
+            turn.corrected = True
+            turn.delivery.text(correction)
+
+    def _spare_s(self, turn: Turn) -> float:
+        """How long the turn can wait for another one's answer and still ask a model in time for its first text."""
+        target = turn.view.policy.targets.get(turn.route.chain[-2] if len(turn.route.chain) > 1 else "")
+        expected_ms = target.estimate.first_text_ms if target else 0
+        promise_at = turn.deadline.arrived_at + turn.view.policy.limits.first_text_ms / 1000
+        return max(0.0, promise_at - self._clock.monotonic() - SPARE_MARGIN * expected_ms / 1000)
 
     def _assignment(self, turn: Turn) -> Assignment:
         policy, now_s = turn.view.policy, self._clock.now_s()
@@ -281,14 +200,18 @@ class Conversation:
         least_at = self._clock.monotonic() + limits.first_text_least_ms / 1000
         return Assignment(
             route=turn.route if turn.known else report.without_accounts(turn.route),
-            prompt=Prompt(policy.answer.system_prompt, turn.session.history, turn.question.text),
+            prompt=Prompt(
+                turn.findings.system_prompt(),
+                turn.session.history,
+                notes.asked(turn.question.text, turn.findings.products),
+            ),
             policy=policy,
             situation=turn.view.situation,
             now_s=now_s,
             today=jst(now_s).date(),
             deadline=turn.deadline.less(limits.closing_reserve_ms / 1000),
             first_text_by=max(promise_at, least_at),
-            catalogue_answer=lambda interrupted: _without_model(turn.question, interrupted=interrupted),
+            catalogue_answer=lambda interrupted: _without_model(turn, interrupted=interrupted),
             patience_s=lambda: self._patience_s(turn),
         )
 
@@ -323,7 +246,7 @@ class Conversation:
                 self._heed(turn, self._stores.turns.wish(turn.id))
             except StoreUnavailable:
                 turn.poll_at = self._clock.monotonic() + OUTAGE_PAUSE_S
-                self._note_outage("wishes")
+                note_outage("wishes")
         gone_since = turn.delivery.gone_since
         if gone_since is not None and now - gone_since >= limits.gone_grace_ms / 1000:
             turn.abandoned = True
@@ -351,7 +274,7 @@ class Conversation:
     def _settle(self, turn: Turn) -> None:
         """Write what the turn cost; what cannot be written goes to the log."""
         account = report.account(turn)
-        if not account.attempts:
+        if account.is_empty or not turn.known:
             return
         if not self._guarded("ledger", lambda: self._stores.ledger.settle(account, in_time=turn.has_time_to_settle)):
             report.unsettled(account)
@@ -364,30 +287,23 @@ class Conversation:
             if turn.known and turn.has_time_for_tables():
                 self._stores.utilisation.note(capacity, use)
 
+    def _keep(self, turn: Turn) -> None:
+        """Keep an answer that holds for everybody, and let go of what was held while finding out."""
+        research, progress = self._stores.research, turn.progress
+        voices = sum(attempt.first_text_ms is not None for attempt in progress.attempts)
+        keepable = turn.findings.may_be_kept(
+            target=progress.target, finish=progress.finish, voices=voices, wants_quality=turn.route.complex
+        )
+        if keepable and not turn.corrected and turn.reference is None and turn.has_time_for_tables():
+            research.keep(turn.findings, progress.text, target=progress.target, model=progress.model)
+        research.end(turn.findings)
+
     def _finish(self, turn: Turn) -> None:
         """Leave the frames on record, and serve who asked to resume meanwhile."""
         if not turn.has_time_for_tables():
             raise StoreUnavailable("no time is left")
         self._heed(turn, self._stores.turns.finish(turn.id, turn.delivery.frames))
         turn.delivery.drain()
-
-    @staticmethod
-    def _note_outage(part: str) -> None:
-        logger.warning("a table is out of reach", extra={"part": part})
-        count("StoreUnavailable")
-
-
-def _read(ask: Ask, policy: Policy) -> Question:
-    """Check and read the question; raises InvalidRequest. What normalisation makes of it has to fit too."""
-    most = policy.answer.max_question_chars
-    if len(ask.message.strip()) > most:
-        raise InvalidRequest("message_too_long", limit=most)
-    question = reading.read(ask.message, ask.hint)
-    if not VISIBLE.search(question.text):
-        raise InvalidRequest("message_empty")
-    if len(question.text) > most:
-        raise InvalidRequest("message_too_long", limit=most)
-    return question
 
 
 def _last_frame(turn: Turn) -> None:
@@ -398,17 +314,6 @@ def _last_frame(turn: Turn) -> None:
     turn.delivery.frame("error", code="internal", message=text, retryable=True, reference=turn.reference)
 
 
-def _new_session(asked: Asked) -> Session:
-    return Session(asked.ask.session_id or str(uuid.uuid4()), asked.shopper.user_id)
-
-
-def _turn_id(ask: Ask, shopper: Shopper) -> str:
-    """The same id for the same message of the same user, so that its repetition finds the turn."""
-    if ask.message_id is None:
-        return str(uuid.uuid4())
-    return str(uuid.uuid5(TURNS_NAMESPACE, f"{shopper.user_id}\n{ask.session_id or ''}\n{ask.message_id}"))
-
-
-def _without_model(question: Question, *, interrupted: bool) -> str:
-    text = catalogue.answer(question)
-    return f"\n\n{phrases.interrupted(question.language)}\n{text}" if interrupted else text
+def _without_model(turn: Turn, *, interrupted: bool) -> str:
+    text = turn.findings.catalogue_answer(turn.question)
+    return f"\n\n{phrases.interrupted(turn.question.language)}\n{text}" if interrupted else text

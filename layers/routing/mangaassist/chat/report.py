@@ -9,6 +9,7 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mangaassist.knowledge import notes
 from mangaassist.money.ledger import TurnAccount, attempt_fields
 from mangaassist.money.prices import Usage, usd
 from mangaassist.observability import count, logger, milliseconds, of_window
@@ -28,13 +29,13 @@ def end_fields(turn: Turn) -> dict[str, Any]:
         "finish": progress.finish,
         "target": progress.target,
         "model": progress.model,
-        "reason": turn.route.reason,
+        "reason": "kept_answer" if turn.findings.kept else turn.route.reason,
         "attempts": [_attempt_line(attempt) for attempt in progress.attempts],
         "usage": _tokens(_sum([attempt.usage for attempt in progress.attempts])),
-        "cost_usd": usd(sum(attempt.cost_nano_usd for attempt in progress.attempts)),
+        "cost_usd": usd(account(turn).cost_nano_usd),
         "first_text_ms": first_text_ms(turn),
         "total_ms": total_ms(turn),
-        "citations": [],
+        "citations": notes.citations(turn.findings.products, progress.text),
     }
 
 
@@ -49,6 +50,8 @@ def account(turn: Turn) -> TurnAccount:
         first_text_ms=first_text_ms(turn),
         total_ms=total_ms(turn),
         attempts=tuple(turn.progress.attempts),
+        lookup=turn.findings.charge(turn.day),
+        kept=turn.findings.kept.how if turn.findings.kept else "",
     )
 
 
@@ -56,7 +59,7 @@ def turn(turn: Turn) -> None:
     """One log line and the metrics of a finished turn."""
     progress = turn.progress
     first_ms = first_text_ms(turn)
-    cost_nano_usd = sum(attempt.cost_nano_usd for attempt in progress.attempts)
+    cost_nano_usd = account(turn).cost_nano_usd
     logger.info(
         "turn",
         extra={
@@ -74,6 +77,9 @@ def turn(turn: Turn) -> None:
             "cost_nano_usd": cost_nano_usd,
             "policy_version": turn.view.policy_version,
             "abandoned": turn.abandoned,
+            "products": len(turn.findings.products),
+            "missing": list(turn.findings.found.missing),
+            "kept": turn.findings.kept.how if turn.findings.kept else None,
         },
     )
     count("Turns")
@@ -84,8 +90,20 @@ def turn(turn: Turn) -> None:
         milliseconds("FirstText", first_ms)
     if len(progress.attempts) > 1:
         count("Fallbacks")
+    _count_findings(turn)
     if progress.target == CATALOGUE:
         count("CatalogueAnswers")
+
+
+def _count_findings(turn: Turn) -> None:
+    """Whether knowledge was complete, and whether a kept answer spared a model."""
+    findings = turn.findings
+    if findings.found.missing:
+        count("KnowledgePartial")
+    if findings.kept:
+        count("CacheHits")
+    elif findings.inquiry:
+        count("CacheMisses")
 
 
 def capacity_used(window: str, use: Use) -> None:

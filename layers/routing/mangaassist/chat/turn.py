@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from mangaassist.routing.failover import Progress
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from mangaassist.chat.delivery import Delivery
     from mangaassist.chat.frames import Ask
+    from mangaassist.chat.research import Findings
     from mangaassist.chat.sessions import Session
     from mangaassist.deadline import Deadline
     from mangaassist.routing.question import Question
@@ -60,11 +63,14 @@ class Turn:
     view: View
     route: Route
     session: Session
+    findings: Findings
+    day: date  # JST, on which it began
     known: bool  # the tables answered: the turn is recorded and may call models
     poll_at: float
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     progress: Progress = field(default_factory=Progress)
     served_resume: str = ""
+    corrected: bool = False  # it stated prices that the catalogue does not
     abandoned: bool = False  # the shopper left and did not come back in time
     recorded: bool = True  # its frames are there for whoever asks for them later
     reference: str | None = None  # of the unknown failure that ended it

@@ -1,7 +1,8 @@
 """Small signed calls of AWS that are polled like a model's: several are under way at once, and one thread waits.
 
 A turn looks up embeddings, search, products and kept answers beside its tables, and gives up on each at its own
-instant. The SDK's clients would block on one and cannot be stopped, so here a call is signed and carried by our own transport.
+instant. The SDK's clients would block on one and cannot be stopped, so here a call is signed and carried by our own
+transport.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ class Call[T]:
             while (piece := self._exchange.read(left_s())) is not None:
                 self._body += piece
                 if len(self._body) > ANSWER_LIMIT_BYTES:
-                    raise KnowledgeUnavailable(f"{self._service}: the answer is too long")
+                    raise KnowledgeUnavailable(self._service, "the answer is too long")
                 if not piece and not left_s():
                     return None
         except Unavailable as error:
             self.close()
-            raise KnowledgeUnavailable(f"{self._service}: {error.outcome}") from error
+            raise KnowledgeUnavailable(self._service, error.outcome) from error
         except KnowledgeUnavailable:
             self.close()
             raise
@@ -66,7 +67,7 @@ class Call[T]:
         answer = self.poll(limit_s)
         if answer is None:
             self.close()
-            raise KnowledgeUnavailable(f"{self._service}: late")
+            raise KnowledgeUnavailable(self._service, "late")
         return answer
 
     def close(self) -> None:
@@ -76,11 +77,11 @@ class Call[T]:
     def _parsed(self) -> T:
         status = self._exchange.status
         if status != _OK:
-            raise KnowledgeUnavailable(f"{self._service}: {_code(self._body) or 'refused'}, status {status}")
+            raise KnowledgeUnavailable(self._service, _code(self._body) or f"status {status}")
         try:
             return self._read(json.loads(self._body))
         except (ValueError, KeyError, TypeError, RecursionError, AttributeError, IndexError) as error:
-            raise KnowledgeUnavailable(f"{self._service}: garbled") from error
+            raise KnowledgeUnavailable(self._service, "garbled") from error
 
 
 class Caller:
@@ -91,6 +92,10 @@ class Caller:
         self._endpoint = endpoint.rstrip("/")
         self._signer = signer
         self._service = service
+
+    def countdown(self, limit_s: float) -> Callable[[], float]:
+        """How much is left of a time that begins now."""
+        return self._transport.countdown(limit_s)
 
     def post[T](
         self,
@@ -111,7 +116,7 @@ class Caller:
         try:
             exchange = self._transport.send(Request("POST", url, signed, data), limit_s)
         except Unavailable as error:
-            raise KnowledgeUnavailable(f"{self._service}: {error.outcome}") from error
+            raise KnowledgeUnavailable(self._service, error.outcome) from error
         return Call(exchange, self._service, read)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mangaassist.knowledge import spelling
-from mangaassist.knowledge.product import Work
+from mangaassist.knowledge.product import Product, Work
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence, Set
+
     from mangaassist.routing.question import Question
 
 _TITLES = Path(__file__).with_name("titles.json")
@@ -50,18 +52,16 @@ def author_aliases() -> dict[str, list[str]]:
 
 
 def matching(question: Question, limit: int = 5) -> tuple[Work, ...]:
-    """At most `limit` works that the question is about: those it names, then those of the kinds it names.
+    """At most `limit` works that the question is about: those it names, then those of the kinds it names."""
+    named = [work for work in question.works if work in works()]
+    found = named if len(named) >= limit else [*named, *of_kinds(frozenset(kinds_in(question.text)), len(works()))]
+    return tuple(works()[work] for work in tuple(dict.fromkeys(found))[: max(limit, 0)])
 
-    Of the kinds, works that fit more of them come first; equals keep the order of the file.
-    """
-    catalogue = works()
-    named = [catalogue[work] for work in question.works if work in catalogue]
-    if len(named) >= limit:
-        return tuple(named[: max(limit, 0)])
-    wanted = kinds_in(question.text)
-    fits = {work.id: len(wanted.intersection((work.demographic, *work.genres))) for work in catalogue.values()}
-    best = sorted((work for work in catalogue.values() if fits[work.id]), key=lambda work: -fits[work.id])
-    return tuple(dict.fromkeys((*named, *best)))[: max(limit, 0)]
+
+def of_kinds(wanted: Set[str], limit: int) -> tuple[str, ...]:
+    """Ids of at most `limit` works of these kinds: those that fit more of them first, equals in the file's order."""
+    fits = {work.id: len(wanted & {work.demographic, *work.genres}) for work in works().values()}
+    return tuple(sorted((work for work in fits if fits[work]), key=lambda work: -fits[work])[:limit])
 
 
 def kinds_in(text: str) -> set[str]:
@@ -109,19 +109,37 @@ _STATUS = {
 }
 
 
-def answer(question: Question, limit: int = 5) -> str:
-    """The end of every chain, in the question's language: says that no model can answer, and offers matching works."""
+def answer(question: Question, products: Sequence[Product]) -> str:
+    """The end of every chain, in the question's language: says that no model can answer, and offers these products."""
     said = _SAID[question.language]
-    found = matching(question, limit)
-    if not found:
+    if not products:
         return said["nothing"]
-    return "\n".join((said["found"], *(_line(work, question.language) for work in found), said["again"]))
+    return "\n".join((said["found"], *(line(product, question.language) for product in products), said["again"]))
 
 
-def _line(work: Work, language: str) -> str:
-    status = _STATUS[language].get(work.status or "")
+def line(product: Product, language: str) -> str:
+    """A product in one line of a list: who made it, how far it is, and what the store knows of price and stock."""
+    work = product.work
     if language == "ja":
-        facts = (work.author_ja, work.first_year and f"{work.first_year}年開始", status)
-        return f"・『{work.title_ja}』（{'、'.join(str(fact) for fact in facts if fact)}）"
-    facts = (work.author_en, work.first_year and f"from {work.first_year}", status)
-    return f"- {work.title_en} ({', '.join(str(fact) for fact in facts if fact)})"
+        return f"・『{work.title_ja}』（{'、'.join(filter(None, _facts_ja(product)))}）"
+    return f"- {work.title_en or work.title_ja} ({', '.join(filter(None, _facts_en(product)))})"
+
+
+def _facts_ja(product: Product) -> Iterator[str]:
+    work = product.work
+    yield work.author_ja
+    yield f"{work.first_year}年開始" if work.first_year else ""
+    yield _STATUS["ja"].get(work.status or "", "")
+    yield f"全{product.volumes}巻" if product.volumes else ""
+    yield f"1巻{product.price_yen:,}円" if product.price_yen is not None else ""
+    yield "" if product.stock is None else "在庫あり" if product.stock else "在庫なし"
+
+
+def _facts_en(product: Product) -> Iterator[str]:
+    work = product.work
+    yield work.author_en or work.author_ja
+    yield f"from {work.first_year}" if work.first_year else ""
+    yield _STATUS["en"].get(work.status or "", "")
+    yield f"{product.volumes} volumes" if product.volumes else ""
+    yield f"¥{product.price_yen:,} a volume" if product.price_yen is not None else ""
+    yield "" if product.stock is None else "in stock" if product.stock else "out of stock"

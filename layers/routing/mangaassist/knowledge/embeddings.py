@@ -29,6 +29,7 @@ type Vector = list[float]
 class Embedded:
     """A question as a vector of unit length, and the tokens that it cost."""
 
+    model: str
     vector: Vector
     tokens: int
     estimated: bool = False  # Cohere tells the count in a header alone
@@ -64,7 +65,8 @@ class Embedder:
         def read(reply: Any) -> Embedded:
             (vector,) = vectors(self.model, reply)
             told = reply.get("inputTextTokenCount")
-            return Embedded(vector, told, False) if isinstance(told, int) else Embedded(vector, estimate(text), True)
+            known = isinstance(told, int)
+            return Embedded(self.model, vector, told if known else estimate(text), estimated=not known)
 
         path = f"/model/{quote(self.model, safe='')}/invoke"
         return self._caller.post(path, request(self.model, [text], question=True), read, limit_s)

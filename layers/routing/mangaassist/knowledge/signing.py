@@ -30,10 +30,10 @@ class SdkSigner:
         try:
             found = self._credentials()
             if found is None:
-                raise KnowledgeUnavailable(f"{self._service}: no credentials")
+                raise KnowledgeUnavailable(self._service, "no credentials")
             SigV4Auth(found.get_frozen_credentials(), self._service, self._region).add_auth(request)
         except BotoCoreError as error:
-            raise KnowledgeUnavailable(f"{self._service}: {type(error).__name__}") from error
+            raise KnowledgeUnavailable(self._service, type(error).__name__) from error
         return dict(request.headers.items())
 
 
@@ -54,7 +54,7 @@ class SearchSigner:
 
         found = self._credentials()
         if found is None:
-            raise KnowledgeUnavailable("aoss: no credentials")
+            raise KnowledgeUnavailable("aoss", "no credentials")
         self._auth = AWS4Auth(refreshable_credentials=found, region=self._region, service="aoss")
 
     def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str | bytes]:
@@ -66,5 +66,5 @@ class SearchSigner:
                 self.warm_up()
             prepared = Request(method, url, headers=dict(headers), data=body, auth=self._auth).prepare()
         except BotoCoreError as error:
-            raise KnowledgeUnavailable(f"aoss: {type(error).__name__}") from error
+            raise KnowledgeUnavailable("aoss", f"{type(error).__name__}") from error
         return dict(prepared.headers.items())

@@ -46,6 +46,11 @@ def tokens(text: str) -> tuple[str, ...]:
     return tuple(_TOKEN.findall(text))
 
 
+def places(text: str) -> tuple[tuple[int, int], ...]:
+    """Where each of the tokens begins and ends."""
+    return tuple(match.span() for match in _TOKEN.finditer(text))
+
+
 def solid(text: str) -> str:
     """A name as a search key: folded, and of its words and runs nothing but the characters ("ONE  PIECE" = "OnePiece").
 

@@ -49,7 +49,8 @@ _DECLINED = re.compile(
 )
 _OTHERS = re.compile(
     r"^(他に|ほかに|他の|ほかの|別の|べつの|もっと|それ以外)|(他に|ほかに)(は|も)?(ない|ある|あり)"
-    r"|\b(anything|something|what|any(one)?) else\b|\bothers\b|\banother\b|\bmore like (this|that|these)\b|\bsomething different\b",
+    r"|\b(anything|something|what|any(one)?) else\b|\b(others|another|something different)\b"
+    r"|\bmore like (this|that|these)\b",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[。！？!?\n、,]|\.(?=\s)")

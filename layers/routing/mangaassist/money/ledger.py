@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -56,6 +56,17 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """What looking a question up cost: the tokens of its embedding, on a JST day (YYYY-MM-DD)."""
+
+    model: str
+    tokens: int
+    estimated: bool
+    cost_nano_usd: int
+    day: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnAccount:
     """What the ledger keeps of one run of a turn: no word of what was said.
 
@@ -70,6 +81,20 @@ class TurnAccount:
     first_text_ms: int | None
     total_ms: int
     attempts: Sequence[Attempt]
+    lookup: Charge | None = None  # not reserved beforehand: it is less than a thousandth of a cent
+    kept: str = ""  # how a kept answer was found, when one was served
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was called, looked up or served: then there is no line to write."""
+        return not (self.attempts or self.lookup or self.kept)
+
+    @property
+    def cost_nano_usd(self) -> int:
+        """What the run cost in all."""
+        return sum(attempt.cost_nano_usd for attempt in self.attempts) + (
+            self.lookup.cost_nano_usd if self.lookup else 0
+        )
 
 
 class Ledger:
@@ -125,11 +150,11 @@ class Ledger:
 
         No call begins that would not be `in_time`. Raises StoreUnavailable when a part may not have happened.
         """
-        if not account.attempts:
+        if account.is_empty:
             return
         self._put(self._line(account), in_time)
         with store_errors():
-            for day, (reserved, spent, attempts) in _by_day(account.attempts).items():
+            for day, (reserved, spent, attempts) in _by_day(account).items():
                 _require(in_time)
                 self._unrepeated.update_item(
                     TableName=self._situation_table,
@@ -156,7 +181,8 @@ class Ledger:
 
     def _line(self, account: TurnAccount) -> dict[str, Any]:
         now = jst(self._now_s())
-        day = next((a.reservation.day for a in account.attempts if a.reservation), now.date().isoformat())
+        looked_up = account.lookup.day if account.lookup else now.date().isoformat()
+        day = next((a.reservation.day for a in account.attempts if a.reservation), looked_up)
         return to_item(
             {
                 "pk": f"LEDGER#{day}#{shard_of(account.turn_id):02d}",
@@ -167,8 +193,10 @@ class Ledger:
                 "finish": account.finish,
                 "first_text_ms": account.first_text_ms,
                 "total_ms": account.total_ms,
-                "cost_nano_usd": sum(attempt.cost_nano_usd for attempt in account.attempts),
+                "cost_nano_usd": account.cost_nano_usd,
                 "attempts": [attempt_fields(attempt) for attempt in account.attempts],
+                "lookup": asdict(account.lookup) if account.lookup else None,
+                "kept": account.kept,
                 "settled_at": now.isoformat(timespec="milliseconds"),
                 "expires_at": int(now.timestamp()) + LEDGER_DAYS * 86_400,
             }
@@ -199,12 +227,15 @@ def shard_of(turn_id: str) -> int:
     return zlib.crc32(turn_id.encode()) % SHARDS
 
 
-def _by_day(attempts: Sequence[Attempt]) -> dict[str, tuple[int, int, int]]:
+def _by_day(account: TurnAccount) -> dict[str, tuple[int, int, int]]:
     """Sums of reserved, spent and attempts for each day on which money was set aside: a turn may cross midnight."""
     reserved: Counter[str] = Counter()
     spent: Counter[str] = Counter()
     count: Counter[str] = Counter()
-    for attempt in attempts:
+    if account.lookup and account.lookup.cost_nano_usd:
+        spent[account.lookup.day] += account.lookup.cost_nano_usd
+        count[account.lookup.day] += 0
+    for attempt in account.attempts:
         if attempt.reservation:
             day = attempt.reservation.day
             reserved[day] += attempt.reservation.nano_usd

@@ -20,6 +20,7 @@ from mangaassist.errors import PolicyInvalid
 
 TARGETS = ("provisioned-sonnet", "provisioned-haiku", "ondemand-sonnet", "ondemand-haiku", "sagemaker-custom")
 CATALOGUE = "catalogue"  # the answer without a model, at the end of every chain
+KEPT = "kept"  # the answer that another turn was given before
 MINUTES_PER_DAY = 24 * 60
 LONGEST_WINDOW_MINUTES = 22 * 60
 

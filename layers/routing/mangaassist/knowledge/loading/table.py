@@ -59,7 +59,7 @@ class ProductTable:
     def _read(self, keys: list[Any]) -> Iterator[dict[str, Any]]:
         for _ in self._backoff.tries():
             with store_errors():
-                answer = self._client.batch_get_item(
+                answer: Any = self._client.batch_get_item(
                     RequestItems={self._table: {"Keys": keys, "ProjectionExpression": KNOWN, "ConsistentRead": True}}
                 )
             yield from map(from_item, answer["Responses"].get(self._table, []))
