@@ -333,6 +333,6 @@ def _filled_index(backoff: Backoff) -> SearchIndex:
 
     chosen, credentials = settings(), session().get_credentials()
     if credentials is None:
-        raise KnowledgeUnavailable("search: no credentials")
+        raise KnowledgeUnavailable("search", "no credentials")
     signing = signed(credentials, os.environ["AWS_REGION"])
     return SearchIndex(signing, chosen.search_endpoint, chosen.search_index, chosen.search_generation, backoff)

@@ -63,7 +63,7 @@ class Embeddings:
                 if reason == _OF_THE_TEXT:
                     break
                 if reason not in _BUSY and http_status(error) < 500:
-                    raise KnowledgeUnavailable(f"embeddings: {reason}") from error
+                    raise KnowledgeUnavailable("embeddings", reason) from error
             except NO_ANSWER as error:
                 reason = type(error).__name__
             except (ValueError, KeyError, TypeError):

@@ -19,8 +19,7 @@ from mangaassist.errors import IngestUnfinished, KnowledgeUnavailable
 from mangaassist.knowledge import index as documents
 from mangaassist.knowledge.loading.backoff import Refused
 from mangaassist.knowledge.loading.changes import Change, Known, Wanted, after_facts, decide
-from mangaassist.knowledge.loading.report import Problem, Report
-from mangaassist.knowledge.loading.rows import Bad, Good
+from mangaassist.knowledge.loading.report import Problem, Report, counted
 from mangaassist.knowledge.loading.search import Entry
 from mangaassist.knowledge.product import stamp
 from mangaassist.tokens import estimate
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from mangaassist.knowledge.loading.backoff import Backoff
     from mangaassist.knowledge.loading.embedding import Embeddings, Vectors
+    from mangaassist.knowledge.loading.rows import Bad, Good
     from mangaassist.knowledge.loading.search import SearchIndex
     from mangaassist.knowledge.loading.table import ProductTable
 
@@ -94,7 +94,7 @@ class Loader:
         try:
             with self._threads() as pool:
                 run = _Run(self, report, pool, has_time)
-                for batch in batched(_good(rows, report), READ_AT_ONCE, strict=False):
+                for batch in batched(counted(rows, report), READ_AT_ONCE, strict=False):
                     run.take(batch, again=again)
                     progress(report)
                 run.finish(progress)
@@ -109,7 +109,7 @@ class Loader:
         """What loading would do, with the tokens estimated; raises StoreUnavailable and KnowledgeUnavailable."""
         report = Report(self._embeddings.model)
         again = again or (self._search is not None and not self._search.exists())
-        for batch in batched(_good(rows, report), READ_AT_ONCE, strict=False):
+        for batch in batched(counted(rows, report), READ_AT_ONCE, strict=False):
             for task, change in self._planned(batch, again=again):
                 _count(report, change)
                 if change is Change.TEXT:
@@ -246,7 +246,7 @@ class _Run:
         self._report.tell(Problem(task.row.line, reason, task.id))
         self._failures += 1
         if self._failures >= HOPELESS:
-            raise KnowledgeUnavailable(f"{reason}, {HOPELESS} times without one success between")
+            raise KnowledgeUnavailable("loading", f"{reason}, {HOPELESS} times without one success between")
 
     def _check_time(self) -> None:
         """Raise IngestUnfinished when the time is over, once what is embedded is indexed and written."""
@@ -265,21 +265,6 @@ class _Run:
             self._index(some)
         done = self._report.settled
         raise IngestUnfinished(f"the time is over after {done} rows: the next run goes on from there")
-
-
-def _good(rows: Iterable[Good | Bad], report: Report) -> Iterator[Good]:
-    """The good rows; the others are counted on the way."""
-    for row in rows:
-        if isinstance(row, Good):
-            report.rows += 1
-            yield row
-            continue
-        report.tell(Problem(row.line, row.reason))
-        if row.ends:
-            report.unread = row.reason
-        else:
-            report.rows += 1
-            report.bad += 1
 
 
 def _count(report: Report, change: Change) -> None:

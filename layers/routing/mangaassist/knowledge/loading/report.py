@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mangaassist.knowledge.loading.rows import Good
 from mangaassist.money.prices import Usage, cost_nano_usd, usd
 from mangaassist.routing.policy import EMBEDDING_PRICES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mangaassist.knowledge.loading.rows import Bad
 
 TOLD_MOST = 10_000  # rows that a report names; all are counted
 
@@ -60,3 +66,18 @@ class Report:
         """All of it as plain values."""
         told = {"model": self.model, **self.counts(), "embedding_usd": usd(self.embedding_nano_usd)}
         return told | {"unread": self.unread, "problems": [asdict(problem) for problem in self.problems]}
+
+
+def counted(rows: Iterable[Good | Bad], report: Report) -> Iterator[Good]:
+    """The good rows; all are counted on the way, and the bad ones told."""
+    for row in rows:
+        if isinstance(row, Good):
+            report.rows += 1
+            yield row
+            continue
+        report.tell(Problem(row.line, row.reason))
+        if row.ends:
+            report.unread = row.reason
+        else:
+            report.rows += 1
+            report.bad += 1

@@ -92,7 +92,7 @@ class SearchIndex:
             return True
         if _type_of(answer) == _EXISTS:
             return False
-        raise KnowledgeUnavailable(f"search: {_type_of(answer)}, status {status}")
+        raise KnowledgeUnavailable("search", _told(status, answer))
 
     def put(self, entries: Sequence[Entry]) -> dict[str, str | Refused]:
         """Index documents; gives by product the id of its document where that is not the product's, or why not."""
@@ -195,7 +195,7 @@ class SearchIndex:
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             return 503, type(error).__name__
         except (requests.RequestException, BotoCoreError) as error:
-            raise KnowledgeUnavailable(f"search: {type(error).__name__}") from error
+            raise KnowledgeUnavailable("search", type(error).__name__) from error
 
 
 def _requests(actions: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
@@ -225,7 +225,7 @@ def _result(item: Mapping[str, Any]) -> tuple[str | Refused, bool]:
 def _check(status: int, answer: Any) -> None:
     """Raise KnowledgeUnavailable unless a request was served."""
     if not 200 <= status < 300:
-        raise KnowledgeUnavailable(f"search: {_told(status, answer)}")
+        raise KnowledgeUnavailable("search", _told(status, answer))
 
 
 def _told(status: int, answer: Any) -> str:
