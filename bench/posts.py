@@ -7,7 +7,7 @@ import itertools
 from bench import rig
 from bench.report import Row
 from bench.scripted import ScriptedClock, ScriptedModel
-from mangaassist.chat.conversation import Clock
+from mangaassist.clock import Clock
 from mangaassist.routing import policy as policies
 
 TOKENS = 250

@@ -51,6 +51,8 @@ ENVIRONMENT = {
     "TURNS_TABLE": "turns",
     "SITUATION_TABLE": "situation",
     "IDEMPOTENCY_TABLE": "idempotency",
+    "PRODUCTS_TABLE": "products",
+    "ANSWERS_TABLE": "answers",
     "CONNECTIONS_ENDPOINT": "https://a1b2c3d4e5.execute-api.ap-northeast-1.amazonaws.com/live",
     "TOKEN_ISSUER": "https://issuer.example",
     "TOKEN_AUDIENCE": "mangaassist",

@@ -11,7 +11,7 @@ from bench import fake_bedrock, rig
 from bench.report import Row
 from bench.scripted import ScriptedModel
 from bench.timing import Samples, interleaved
-from mangaassist.chat.conversation import Clock
+from mangaassist.clock import Clock
 from mangaassist.routing import policy as policies
 from mangaassist.routing.backends import Message, ModelCall, TextDelta
 from mangaassist.routing.prompt import Prompt

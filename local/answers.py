@@ -197,4 +197,6 @@ def _facts(work: dict[str, Any]) -> tuple[str, int | None, int | None, int | Non
     volumes, price, stock = (
         value if type(value := work.get(name)) is int else None for name in ("volumes", "price_yen", "stock")
     )
+    if work.get("in_stock") is True:
+        stock = stock or 1
     return status if isinstance(status, str) else "", volumes, price, stock

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 import unicodedata
-from typing import Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from local.answers import tokens
 from local.converse import invalid
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 TITAN = "amazon.titan-embed-text-v2:0"
 COHERE = "cohere.embed-multilingual-v3"
 MODELS = (TITAN, COHERE)
-NGRAM_LENGTHS = (1, 2, 3)
+NGRAM_LENGTHS = (1, 2)
+WORD = re.compile(r"[a-z0-9]+|[ぁ-ヿ㐀-鿿々ー]+|\S")
+STEM = 5
+SLIGHT = 0.15  # what function words weigh
+SLIGHT_WORDS = frozenset(
+    WORD.findall(
+        "a about an and any are as at by do does for from have i in is it me of on or some that the this to what where "
+        "which who with you"
+    )
+)
 TITAN_DIMENSIONS = (256, 512, 1024)
 COHERE_DIMENSIONS = 1024
 COHERE_INPUT_TYPES = ("search_document", "search_query", "classification", "clustering")
@@ -33,18 +48,35 @@ def answer(model_id: str, body: bytes) -> tuple[dict[str, Any], int]:
 
 
 def vector(text: str, dimensions: int, *, normalised: bool = True) -> list[float]:
-    """A text's hashed character n-grams, longer ones weighing more."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    """A text's hashed words and character n-grams: those that carry meaning weigh more, repetition little."""
     values = [0.0] * dimensions
-    for length in NGRAM_LENGTHS:
-        for start in range(len(folded) - length + 1):
-            digest = hashlib.blake2b(folded[start : start + length].encode("utf-8", "replace"), digest_size=8).digest()
-            number = int.from_bytes(digest)
-            values[number % dimensions] += length if number >> 63 else -length
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    for feature, times in Counter(_features(folded) if folded.strip() else ["blank"]).items():
+        number = int.from_bytes(hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=8).digest())
+        weight = _weight(feature) * (1 + math.log(times))
+        values[number % dimensions] += weight if number >> 63 else -weight
     if not normalised:
         return values
     norm = sum(value * value for value in values) ** 0.5 or 1.0
     return [value / norm for value in values]
+
+
+def _features(text: str) -> Iterator[str]:
+    """Latin words by their stems; of Japanese, characters alone and in pairs."""
+    for word in WORD.findall(text):
+        if word.isascii():
+            yield f"{word[:STEM]} "  # the space tells a word from a run of characters
+            continue
+        yield from (word[start : start + length] for length in NGRAM_LENGTHS for start in range(len(word) - length + 1))
+
+
+def _weight(feature: str) -> float:
+    if feature.endswith(" "):
+        return SLIGHT if feature.strip() in SLIGHT_WORDS else 3.0
+    hiragana = sum("ぁ" <= character <= "ゟ" for character in feature)
+    if hiragana:
+        return SLIGHT * (1 + len(feature) - hiragana)
+    return 1.0 if len(feature) == 1 else 2.0
 
 
 def _titan(fields: dict[str, Any]) -> tuple[dict[str, Any], int]:

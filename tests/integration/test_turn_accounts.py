@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from mangaassist.capacity.utilisation import Utilisation
 from mangaassist.chat.connections import ConnectionStore
-from mangaassist.chat.conversation import Clock, Conversation, Stores
+from mangaassist.chat.conversation import Conversation
 from mangaassist.chat.followup import Followup
+from mangaassist.chat.gathering import Stores
 from mangaassist.chat.once import Once
 from mangaassist.chat.reception import Reception
+from mangaassist.chat.research import Research
 from mangaassist.chat.sessions import SessionStore
 from mangaassist.chat.turn import Shopper
 from mangaassist.chat.turns import TurnStore
+from mangaassist.clock import Clock
 from mangaassist.deadline import Deadline
+from mangaassist.knowledge.search import Search
 from mangaassist.money.ledger import Ledger
 from mangaassist.routing import policy
 from mangaassist.routing.estimates import Estimates
@@ -25,7 +29,7 @@ from mangaassist.routing.store import SituationStore
 from tests.integration import tables
 from tests.integration.environment import Context
 from tests.integration.tables import CONNECTIONS, IDEMPOTENCY, SITUATION, TURNS
-from tests.unit.fakes import FakePoster, ScriptedBackend, answer, cut, text_of
+from tests.unit.fakes import FakePoster, FakeShelf, ScriptedBackend, answer, cut, text_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -63,6 +67,7 @@ class House:
             turns=turns,
             ledger=ledger,
             utilisation=Utilisation(dynamodb, unrepeated=dynamodb, situation_table=SITUATION, now_s=clock.now_s),
+            research=Research(Search(cast("Any", FakeShelf(clock)), None, None, clock.monotonic), None),
         )
         followup = Followup(turns, self.poster, now_s=clock.now_s, monotonic=clock.monotonic, sleep=clock.sleep)
         conversation = Conversation(

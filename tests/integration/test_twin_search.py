@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from requests_aws4auth import AWS4Auth  # type: ignore[import-untyped]
+from requests_aws4auth import AWS4Auth
 
 from tests.e2e.running import ROOT, Running, running
 

@@ -6,13 +6,23 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mangaassist.errors import BackendError, ConnectionGone, StoreUnavailable, TooFast, Unavailable
+from mangaassist.errors import (
+    BackendError,
+    ConnectionGone,
+    KnowledgeUnavailable,
+    StoreUnavailable,
+    TooFast,
+    Unavailable,
+)
 from mangaassist.money.ledger import Reservation
 from mangaassist.money.prices import Usage
 from mangaassist.routing.backends import Alive, ModelCall, Stopped, StreamEvent, TextDelta, UsageReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from mangaassist.knowledge.cache.answers import Answer
+    from mangaassist.knowledge.product import Product
 
 
 class FakeClock:
@@ -131,6 +141,90 @@ class ScriptedBackend:
     @property
     def asked(self) -> list[str]:
         return [call.target.name for call in self.calls]
+
+
+@dataclass
+class Ready:
+    """A small call that answers after a while, or fails."""
+
+    clock: FakeClock
+    answer: Any
+    at: float
+
+    def poll(self, wait_s: float) -> Any:
+        if self.at > self.clock.monotonic() + wait_s:
+            self.clock.sleep(wait_s)
+            return None
+        self.clock.elapsed_s = max(self.clock.elapsed_s, self.at)
+        if isinstance(self.answer, KnowledgeUnavailable):
+            raise self.answer
+        return self.answer
+
+    def wait(self, limit_s: float) -> Any:
+        answer = self.poll(limit_s)
+        if answer is None:
+            raise KnowledgeUnavailable("fake", "late")
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class FakeShelf:
+    """The products of a store in memory."""
+
+    clock: FakeClock
+    products: dict[str, Product] = field(default_factory=dict)
+    answer_s: float = 0.005
+    down: bool = False
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def begin(self, ids: Sequence[str], limit_s: float) -> Ready:
+        self.asked.append(tuple(ids))
+        found = {one: self.products[one] for one in ids if one in self.products}
+        answer = KnowledgeUnavailable("products", "down") if self.down else found
+        return Ready(self.clock, answer, self.clock.monotonic() + self.answer_s)
+
+
+@dataclass
+class MemoryAnswers:
+    """Kept answers in memory; `down` makes every call last its limit and fail."""
+
+    clock: FakeClock
+    answers: dict[str, dict[str, Answer]] = field(default_factory=dict)
+    claims: dict[tuple[str, str], float] = field(default_factory=dict)
+    down: bool = False
+    calls: int = 0
+
+    def _called(self, limit_s: float) -> None:
+        self.calls += 1
+        self.clock.sleep(limit_s if self.down else 0.003)
+        if self.down:
+            raise KnowledgeUnavailable("cache", "late")
+
+    def read(self, bucket: str, limit_s: float) -> list[Answer]:
+        self._called(limit_s)
+        return list(self.answers.get(bucket, {}).values())
+
+    def write(self, bucket: str, answer: Answer, limit_s: float) -> None:
+        self._called(limit_s)
+        self.answers.setdefault(bucket, {})[answer.wording] = answer
+
+    def drop(self, bucket: str, wording: str, limit_s: float) -> None:
+        self._called(limit_s)
+        self.answers.get(bucket, {}).pop(wording, None)
+
+    def claim(self, bucket: str, wording: str, lease_s: float, limit_s: float) -> bool:
+        self._called(limit_s)
+        if self.claims.get((bucket, wording), 0) > self.clock.now_s():
+            return False
+        self.claims[bucket, wording] = self.clock.now_s() + lease_s
+        return True
+
+    def release(self, bucket: str, wording: str, limit_s: float) -> None:
+        self._called(limit_s)
+        self.claims.pop((bucket, wording), None)
 
 
 @dataclass

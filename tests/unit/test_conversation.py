@@ -11,15 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mangaassist.capacity.use import Use
-from mangaassist.chat.conversation import Clock, Conversation, Stores
+from mangaassist.chat.conversation import Conversation
 from mangaassist.chat.followup import Followup
+from mangaassist.chat.gathering import Stores
 from mangaassist.chat.reception import Reception
 from mangaassist.chat.replies import FRAME
+from mangaassist.chat.research import Research
 from mangaassist.chat.sessions import Session
 from mangaassist.chat.turn import Shopper
 from mangaassist.chat.turns import Record, Wish
+from mangaassist.clock import Clock
 from mangaassist.deadline import Deadline
 from mangaassist.errors import InvalidRequest, StoreUnavailable
+from mangaassist.knowledge import catalogue
+from mangaassist.knowledge.cache.kept import KeptAnswers
+from mangaassist.knowledge.product import Product
+from mangaassist.knowledge.search import Search
 from mangaassist.routing import policy
 from mangaassist.routing.backends import Message, TextDelta
 from mangaassist.routing.estimates import Estimates
@@ -32,6 +39,8 @@ from tests.unit.fakes import (
     FakePoster,
     FakeProbes,
     FakePurse,
+    FakeShelf,
+    MemoryAnswers,
     ScriptedBackend,
     answer,
     cut,
@@ -47,6 +56,10 @@ if TYPE_CHECKING:
     from mangaassist.money.ledger import TurnAccount
 
 POLICY = policy.preset("current")
+PRODUCTS = {
+    work.id: Product(work, volumes=10, price_yen=500 + place, stock=9, synopsis_ja="物語")
+    for place, work in enumerate(catalogue.works().values())
+}
 ALICE, BOB = Shopper("alice", "conn-a"), Shopper("bob", "conn-b")
 SIMPLE = "営業時間は?"
 LONG = "これは二十四文字よりもずっと長い最初の回答の文です。"
@@ -171,8 +184,11 @@ class House:
         fake = cast("Any", self.world)
         clock = Clock(self.clock.now_s, self.clock.monotonic, self.clock.sleep)
         followup = Followup(fake, self.poster, now_s=clock.now_s, monotonic=clock.monotonic, sleep=clock.sleep)
+        self.shelf, self.answers = FakeShelf(self.clock, dict(PRODUCTS)), MemoryAnswers(self.clock)
+        search = Search(cast("Any", self.shelf), None, None, self.clock.monotonic)
+        research = Research(search, KeptAnswers(self.answers, cast("Any", self.shelf), clock))
         conversation = Conversation(
-            stores=Stores(fake, fake, _SituationPort(self.world), fake, fake, fake, fake),  # type: ignore[arg-type]
+            stores=Stores(fake, fake, _SituationPort(self.world), fake, fake, fake, fake, research),  # type: ignore[arg-type]
             failover=Failover(
                 backends={"bedrock": self.backend},
                 estimates=Estimates(),

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from mangaassist.capacity.use import of_turn
 from mangaassist.chat import phrases, report
-from mangaassist.chat.gathering import Clock, Gathering, Stores, note_outage
+from mangaassist.chat.gathering import Gathering, Stores, note_outage
 from mangaassist.chat.turn import POST_LIMIT_S, Asked, Shopper, Turn
+from mangaassist.clock import Clock
 from mangaassist.errors import InvalidRequest, StoreUnavailable
 from mangaassist.jst import jst
 from mangaassist.knowledge import notes

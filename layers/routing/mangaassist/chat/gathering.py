@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,8 +24,6 @@ from mangaassist.routing.situation import Situation
 from mangaassist.routing.store import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mangaassist.capacity.utilisation import Utilisation
     from mangaassist.chat.connections import ConnectionStore
     from mangaassist.chat.delivery import Poster
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
     from mangaassist.chat.research import Research
     from mangaassist.chat.sessions import SessionStore
     from mangaassist.chat.turns import TurnStore
+    from mangaassist.clock import Clock
     from mangaassist.deadline import Deadline
     from mangaassist.money.ledger import Ledger
     from mangaassist.routing.policy import Policy
@@ -59,15 +57,6 @@ class Stores:
     ledger: Ledger
     utilisation: Utilisation
     research: Research
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Wall and monotonic time, in seconds, and how to wait."""
-
-    now_s: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 class Gathering:

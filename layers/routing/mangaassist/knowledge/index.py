@@ -14,7 +14,7 @@ from mangaassist.knowledge import catalogue, names
 from mangaassist.knowledge.embeddings import DIMENSIONS, MOST_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mangaassist.knowledge.calls import Call, Caller
     from mangaassist.knowledge.product import Product
@@ -59,6 +59,16 @@ class Index:
         ]
         return self._begin({"bool": {"should": should, "minimum_should_match": 1}}, size, limit_s)
 
+    def begin_of_kinds(
+        self, kinds: Collection[str], size: int, limit_s: float, status: str | None = None
+    ) -> Call[tuple[Hit, ...]]:
+        """Ask for products of these genres and demographics, of most of them first; raises KnowledgeUnavailable."""
+        should = [{"constant_score": {"filter": {"term": {"kinds": kind}}, "boost": 1}} for kind in sorted(kinds)]
+        query: dict[str, Any] = {"should": should, "minimum_should_match": 1}
+        if status:
+            query["filter"] = [{"term": {"status": status}}]
+        return self._begin({"bool": query}, size, limit_s)
+
     def begin_near(
         self, vector: Sequence[float], size: int, limit_s: float, status: str | None = None
     ) -> Call[tuple[Hit, ...]]:
@@ -87,20 +97,21 @@ def document(product: Product, vector: Sequence[float], hashed: str) -> dict[str
 
 
 def text(product: Product) -> str:
-    """What is embedded of a product: its names, its kinds in the words of both languages, and its story."""
+    """What is embedded of a product: its story, and its kinds in the words of both languages.
+
+    Names are matched exactly: in every spelling they would only blur the vector.
+    """
     work, words = product.work, catalogue.kinds()
     kinds = [
         word
         for kind in (*work.genres, work.demographic)
         for word in (*words.get(kind, (kind,))[:KIND_WORDS], *words.get(kind, ())[-KIND_WORDS:])
     ]
-    titles = (work.title_ja, work.title_kana, work.title_romaji, work.title_en, *work.aliases)
     parts = (
-        " ".join(dict.fromkeys(title for title in titles if title)),
-        f"{work.author_ja} {work.author_en} {product.publisher or ''}".strip(),
-        " ".join(dict.fromkeys(kinds)),
+        f"{work.title_ja} {work.title_en}".strip(),
         product.synopsis_ja,
         product.synopsis_en,
+        " ".join(dict.fromkeys(kinds)),
     )
     return "\n".join(part for part in parts if part)[:MOST_CHARACTERS]
 

@@ -29,7 +29,7 @@ class Candidates:
     named: tuple[str, ...] = ()  # by a title that the question spells out
     by_author: tuple[str, ...] = ()
     near: tuple[str, ...] = ()  # by their vectors
-    of_kinds: tuple[str, ...] = ()  # by the kinds of the catalogue that ships
+    of_kinds: tuple[str, ...] = ()  # by kinds that the question names, or that a likeness implies
 
     def ids(self) -> tuple[str, ...]:
         """All of them, the surest first."""
@@ -77,14 +77,16 @@ def _is_wanted(wanted: Wanted, found: Candidates, product: Product) -> bool:
     if wanted.likeness and (named or product.id in wanted.works):
         return False
     titles, _ = names.search_keys(product.work)
-    if wanted.refuses(titles, named=named):
+    if wanted.refuses(product.id, titles, named=named):
         return False
     return named or wanted.status is None or product.work.status == wanted.status
 
 
 def _score(wanted: Wanted, found: Candidates, product: Product) -> float:
-    kinds = {*product.work.genres, product.work.demographic} & wanted.kinds
+    of = {*product.work.genres, product.work.demographic}
+    kinds = of & wanted.kinds
     score = PER_KIND * len(kinds) + (ALL_KINDS if kinds and kinds == wanted.kinds else 0)
+    score += PER_KIND * len(of & wanted.like)
     score += NAMED * (product.id in found.named) + BY_AUTHOR * (product.id in found.by_author)
     for ranks in (found.near, found.of_kinds):
         if product.id in ranks:

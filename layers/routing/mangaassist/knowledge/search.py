@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 SHELF_SHARE = 0.25  # of the limit is kept for the table, whose word on price and stock is the last
 CANDIDATES = 24
-OF_KINDS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +48,20 @@ class Lookup:
     by: float  # monotonic
     limit_s: float
     named: Call[tuple[Hit, ...]] | None = None
+    of_kinds: Call[tuple[Hit, ...]] | None = None
     embedding: Call[Embedded] | None = None
     missing: list[str] = field(default_factory=list)
 
     def finish(self, limit: int) -> Found:
         """The best `limit` products, waited for up to the limit; never raises."""
         try:
-            embedded = self._waited("embedding", self.embedding, self._search_left_s)
+            embedded = self._waited("embedding", self.embedding, self.search_left_s)
             near = self._nearest(embedded) if embedded else ()
-            named = self._waited("search", self.named, self._search_left_s) or ()
+            named = self._waited("search", self.named, self.search_left_s) or ()
+            of_kinds = self._waited("search", self.of_kinds, self.search_left_s)
         finally:
             self.close()
-        of_kinds = catalogue.of_kinds(self.wanted.kinds, OF_KINDS) if not near else ()
-        found = ranking.candidates(self.wanted, named, near, of_kinds)
+        found = ranking.candidates(self.wanted, named, near, self._ids(of_kinds))
         products = self._products(found.ids())
         priced = products is not None
         if products is None:
@@ -71,9 +71,15 @@ class Lookup:
         vector = embedded.vector if embedded else None
         return Found(best, priced, vector, embedded, tuple(dict.fromkeys(self.missing)))
 
+    def _ids(self, of_kinds: Sequence[Hit] | None) -> tuple[str, ...]:
+        """Products of the wanted kinds: those that the index knows, else those of the catalogue that ships."""
+        if of_kinds is not None:
+            return tuple(hit.id for hit in of_kinds)
+        return catalogue.of_kinds(self.wanted.kinds | self.wanted.like, CANDIDATES)
+
     def close(self) -> None:
         """Give up what is still under way. Safe to call twice."""
-        for call in (self.named, self.embedding):
+        for call in (self.named, self.of_kinds, self.embedding):
             if call is not None:
                 call.close()
 
@@ -81,12 +87,12 @@ class Lookup:
         if self.search.index is None:
             return ()
         try:
-            left_s = self._search_left_s()
+            left_s = self.search_left_s()
             call = self.search.index.begin_near(embedded.vector, CANDIDATES, left_s, self.wanted.status)
         except KnowledgeUnavailable:
             self.missing.append("search")
             return ()
-        return self._waited("search", call, self._search_left_s) or ()
+        return self._waited("search", call, self.search_left_s) or ()
 
     def _products(self, ids: Sequence[str]) -> dict[str, Product] | None:
         if not ids:
@@ -109,7 +115,7 @@ class Lookup:
     def _left_s(self) -> float:
         return max(0.0, self.by - self.search.monotonic())
 
-    def _search_left_s(self) -> float:
+    def search_left_s(self) -> float:
         return max(0.0, self.by - SHELF_SHARE * self.limit_s - self.search.monotonic())
 
 
@@ -140,7 +146,9 @@ class Search:
             lookup.missing.append("embedding")
         try:
             if wanted.names:
-                lookup.named = self.index.begin_named(wanted.names, CANDIDATES, lookup._search_left_s())
+                lookup.named = self.index.begin_named(wanted.names, CANDIDATES, lookup.search_left_s())
+            if kinds := wanted.kinds | wanted.like:
+                lookup.of_kinds = self.index.begin_of_kinds(kinds, CANDIDATES, lookup.search_left_s(), wanted.status)
         except KnowledgeUnavailable:
             lookup.missing.append("search")
         return lookup

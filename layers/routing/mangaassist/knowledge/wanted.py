@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from mangaassist.knowledge import catalogue, spelling
+from mangaassist.knowledge import catalogue, names, spelling
 from mangaassist.routing import question as reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence, Set
 
     from mangaassist.routing.question import Question
 
@@ -33,8 +33,19 @@ _ONGOING = re.compile(
     re.IGNORECASE,
 )
 _LIKENESS = re.compile(
-    r"似|みたい|のような|っぽい|系の|近い|同じ|\b(like|similar|similarly|vein|vibes?)\b", re.IGNORECASE
+    r"似(た|て)|みたいな|のような|っぽい|系の|に近い|(好き|すき)な(人|方|ひと|かた|子|友)|(好き|すき)なら|が(好き|面白かった|おもしろかった)"
+    r"|\b(similar|similarly|in the vein|vibes?|loved|enjoyed|a fan of|after (reading|finishing))\b"
+    r"|(?<!would )(?<!'d )(?<!\bi )\blike\b|\bi (really )?like\b",
+    re.IGNORECASE,
 )
+_SAME_AUTHOR = re.compile(
+    r"(作者|著者|作家|先生|描いた人|書いた人)(の|が|は|、)?(ほか|他|別|次|ほかに|他に)|同じ(作者|作家|人)"
+    r"|ほかに何(を)?(描|書)|他に何(を)?(描|書)|\bsame (author|creator|writer|artist)\b"
+    r"|\b(else|other|another|more)\b.{0,30}\b(author|creator|writer|mangaka|artist)\b"
+    r"|\b(author|creator|writer|artist)\b.{0,40}\b(other|else|another|next)\b",
+    re.IGNORECASE,
+)
+_KATAKANA_WORD = re.compile(r"[ァ-ヺー]{2,}")
 _EXCLUDED = re.compile(
     r"以外|いがい|除い|除く|抜き|じゃなく|ではなく"
     r"|\b(except|excluding|other than|besides|apart from|instead of|rather than|but not)\b",
@@ -58,6 +69,18 @@ _SENTENCE = re.compile(r"[。！？!?\n]|\.(?=\s)")
 
 
 @dataclass(frozen=True, slots=True)
+class Unwanted:
+    """Works that somebody does not want: those that the dictionary tells, and the sayings themselves for all others."""
+
+    works: frozenset[str] = frozenset()
+    sayings: str = ""  # solid, one to a line
+
+    def has(self, work: str, titles: Sequence[str]) -> bool:
+        """Whether a work, known by these title keys too, is among them."""
+        return work in self.works or any(title in self.sayings for title in titles if _is_telling(title))
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What to look for; works and kinds are ids of the catalogue that ships."""
 
@@ -66,14 +89,16 @@ class Wanted:
     works: tuple[str, ...] = ()
     kinds: frozenset[str] = frozenset()
     status: str | None = None
-    likeness: bool = False  # works that are like the named ones, not these themselves
-    excluded: str = ""  # what the question says of unwanted works, solid, one saying to a line
-    declined: str = ""  # what was said of them before
+    likeness: bool = False  # other works are wanted than those that are named
+    like: frozenset[str] = frozenset()  # the kinds of works that others should be like
+    excluded: Unwanted = field(default_factory=lambda: Unwanted())  # by the question itself
+    declined: Unwanted = field(default_factory=lambda: Unwanted())  # in the conversation before it
 
-    def refuses(self, titles: Sequence[str], *, named: bool) -> bool:
+    def refuses(self, work: str, titles: Sequence[str], *, named: bool) -> bool:
         """Whether a product with these title keys is unwanted; one that the question names is wanted again."""
-        told = self.excluded if named and not self.likeness else f"{self.excluded}\n{self.declined}"
-        return any(title in told for title in titles if _is_telling(title))
+        if self.excluded.has(work, titles):
+            return True
+        return not (named and not self.likeness) and self.declined.has(work, titles)
 
 
 def read(question: Question, history: Sequence[str] = ()) -> Wanted:
@@ -84,16 +109,18 @@ def read(question: Question, history: Sequence[str] = ()) -> Wanted:
         asked = reading.read(f"{before}\n{question.text}") if before else question
     text = asked.text[:READ_CHARACTERS]
     kinds = frozenset(catalogue.kinds_in(text))
-    likeness = bool(asked.works and "similar" in asked.families and _LIKENESS.search(text))
+    same_author = bool(asked.works and _SAME_AUTHOR.search(text))
+    like = _kinds_of(asked.works) if asked.works and not same_author and _LIKENESS.search(text) else frozenset()
     return Wanted(
-        text=_embedded(text, asked.works if likeness else (), kinds),
-        names=tuple(spans(text)),
+        text=_embedded(text, kinds | like),
+        names=(*spans(text), *(_authors_of(asked.works) if same_author else ())),
         works=asked.works,
         kinds=kinds,
         status=_status(text),
-        likeness=likeness,
-        excluded="\n".join(_sayings(question.text, _EXCLUDED)),
-        declined="\n".join(_declined(question.text, history)),
+        likeness=bool(like) or same_author,
+        like=like,
+        excluded=_unwanted(_sayings(question.text, _EXCLUDED)),
+        declined=_unwanted(_declined(question.text, history)),
     )
 
 
@@ -109,7 +136,8 @@ def is_about_catalogue(question: Question, history: Sequence[str] = ()) -> bool:
 
 def spans(text: str) -> Iterator[str]:
     """Every part of a text that may be a name, as a search key: whole Latin words, anything of a Japanese run."""
-    seen = set()
+    seen = {spelling.solid(word) for word in _KATAKANA_WORD.findall(spelling.normalised(text))}
+    yield from seen
     for sentence in _SENTENCE.split(text):
         cuts, joined = _cuts(sentence)
         for place, start in enumerate(cuts):
@@ -141,12 +169,21 @@ def _is_telling(key: str) -> bool:
     return len(key) >= LEAST_OTHER and not key.isdigit()
 
 
-def _embedded(text: str, like: Sequence[str], kinds: frozenset[str]) -> str:
-    """The question, and the kinds of the works that others should be like: these say more than their names."""
-    models = [catalogue.works()[work] for work in like if work in catalogue.works()]
-    wanted = {*kinds, *(kind for work in models for kind in (*work.genres, work.demographic))}
-    words = [word for kind in sorted(wanted) for word in catalogue.kinds().get(kind, ())[:2]]
+def _embedded(text: str, kinds: Set[str]) -> str:
+    """The question, and the kinds that are wanted in the catalogue's own words."""
+    words = [word for kind in sorted(kinds) for word in catalogue.kinds().get(kind, ())[:2]]
     return " ".join((text, *words))[:EMBEDDED_CHARACTERS]
+
+
+def _kinds_of(works: Sequence[str]) -> frozenset[str]:
+    known = [catalogue.works()[work] for work in works if work in catalogue.works()]
+    return frozenset(kind for work in known for kind in (*work.genres, work.demographic))
+
+
+def _authors_of(works: Sequence[str]) -> Iterator[str]:
+    for work in works:
+        if work in catalogue.works():
+            yield from names.search_keys(catalogue.works()[work])[1]
 
 
 def _status(text: str) -> str | None:
@@ -162,10 +199,16 @@ def _declined(text: str, history: Sequence[str]) -> Iterator[str]:
         if place < len(history):
             yield from _sayings(said[place], _DECLINED)
         if place and _OTHERS.search(said[place]):
-            yield spelling.solid(said[place - 1])
+            yield said[place - 1]
 
 
 def _sayings(text: str, unwanted: re.Pattern[str]) -> Iterator[str]:
     for clause in _CLAUSE.split(text):
         if unwanted.search(clause):
-            yield spelling.solid(clause)
+            yield clause
+
+
+def _unwanted(sayings: Iterable[str]) -> Unwanted:
+    told = tuple(sayings)
+    works = frozenset(work for saying in told for work in reading.read(saying).works)
+    return Unwanted(works, "\n".join(map(spelling.solid, told)))

@@ -8,10 +8,10 @@ fails is left alone for a while, so that an outage costs its time limit once and
 from __future__ import annotations
 
 import struct
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from mangaassist.clock import Clock
 from mangaassist.errors import KnowledgeUnavailable
 from mangaassist.knowledge import notes, spelling
 from mangaassist.knowledge.cache import sameness
@@ -47,15 +47,6 @@ class Kept:
     answer: Answer
     products: tuple[Product, ...]
     how: Literal["exact", "near", "awaited"]
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Wall and monotonic time, in seconds, and how to wait."""
-
-    now_s: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 class KeptAnswers:

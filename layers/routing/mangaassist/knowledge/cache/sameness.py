@@ -89,7 +89,7 @@ _REST = re.compile(r"\x01[^\x02]*\x02|<[a-z]+>|[a-z0-9]+(?:'[a-z]+)?|[^\s?!。.,
 _SPLIT_APOSTROPHE = re.compile(r"(?<=[a-z])'(?=(s|m|d|re|ve|ll)\b)")
 
 _PERSONAL = re.compile(
-    r"私|わたし|俺|おれは|僕|ぼくは|自分|うちの|(我|わ)が(家|社)|娘|息子|妻|夫|彼女|彼氏|友達|友だち|先生に|誕生日|@|\d{5,}"
+    r"私|わたし|俺|おれは|僕|ぼくは|自分|うちの|(我|わ)が(家|社)|娘|息子|妻|夫|彼女|彼氏|友達|友だち|先生に|誕生日|@|\d{5,}|\d{2,4}-\d{2,4}-\d{3,4}"
     r"|注文|購入履歴|会員|ぽいんと|住所|電話|めーる|配送|届|返品|支払|かーど|くーぽん"
     r"|\b(my|mine|our|ours|me|we|us|son|daughter|wife|husband|girlfriend|boyfriend|friend|order|account|address|password"
     r"|e-?mail|delivery|refund|return|coupon|loyalty)\b"
