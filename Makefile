@@ -6,6 +6,7 @@ ENV ?= dev
 FUNCTION ?= message
 EVENT ?= events/message-ask-ja.json
 ARGS ?= show
+FILE ?= samples/catalogue.jsonl
 URL ?= ws://127.0.0.1:$(PORT)/live
 
 UV_VERSION := 0.13.9
@@ -19,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check format validate build host-build invoke policy capacity day bench deploy pins clean chromium
+.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity day bench deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +41,10 @@ invoke: $(READY) host-build ## Run the built function on a sample event [FUNCTIO
 
 policy: $(READY) ## Show, compare, store or roll back the routing policy [ARGS="show"] [PORT=8080]
 	@$(BIN)/python -m tools.policy --twin http://127.0.0.1:$(PORT) $(ARGS)
+
+ingest: ARGS =
+ingest: $(READY) ## Load a catalogue [FILE=samples/catalogue.jsonl] [PORT=8080] [ARGS="--dry-run"]
+	@$(BIN)/python -m tools.ingest --twin http://127.0.0.1:$(PORT) $(ARGS) $(FILE)
 
 day: $(READY) ## Drive the twin's clock through a JST day under load, and see what capacity did [PORT=8080] [ARGS="--step 10"]
 	@$(BIN)/python -m local.day --port $(PORT) $(ARGS)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -15,12 +16,17 @@ import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mangaassist.errors import ControlPlaneError, PolicyConflict, PolicyInvalid, StoreUnavailable
+from mangaassist.errors import ControlPlaneError, KnowledgeUnavailable, PolicyConflict, PolicyInvalid, StoreUnavailable
 from mangaassist.routing import policy
 from mangaassist.routing.policies import PRESET_VERSION, PolicyStore
 from mangaassist.stores import NO_ANSWER
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 TABLE = "SituationTable"  # the output of the stack, and the twin's name of the table
+SEARCH = "SearchEndpoint"
+PRODUCTS = "ProductsTable"  # likewise
 PRESET_PARAMETER = "PolicyPreset"
 TWIN = "http://127.0.0.1:8080"
 TWIN_REGION = "ap-northeast-1"
@@ -33,22 +39,37 @@ class Told(click.Group):
     """A group that says in one line what went wrong."""
 
     def invoke(self, context: click.Context) -> Any:
-        try:
+        with told(context):
             return super().invoke(context)
-        except PolicyInvalid as error:
-            raise failure(str(error), INVALID) from error
-        except PolicyConflict as error:
-            raise failure(f"{error}: nothing was written. Look at it again (diff) before you repeat this.") from error
-        except StoreUnavailable as error:
-            raise failure(f"{context.obj.name} does not answer: {error}") from error
-        except ControlPlaneError as error:
-            raise failure(f"{context.obj.name} cannot ask Bedrock: {error.name}: {error}") from error
-        except NO_ANSWER as error:
-            raise failure(f"{context.obj.name} does not answer: {type(error).__name__}") from error
-        except BotoCoreError as error:
-            raise failure(f"AWS cannot be asked: {error}") from error
-        except ClientError as error:
-            raise failure(f"AWS refuses: {error}") from error
+
+
+class ToldCommand(click.Command):
+    """A command that does."""
+
+    def invoke(self, context: click.Context) -> Any:
+        with told(context):
+            return super().invoke(context)
+
+
+@contextmanager
+def told(context: click.Context) -> Iterator[None]:
+    """End a command whose deployment is `context.obj` with one line about what went wrong."""
+    try:
+        yield
+    except PolicyInvalid as error:
+        raise failure(str(error), INVALID) from error
+    except PolicyConflict as error:
+        raise failure(f"{error}: nothing was written. Look at it again (diff) before you repeat this.") from error
+    except (StoreUnavailable, KnowledgeUnavailable) as error:
+        raise failure(f"{context.obj.name} does not answer: {error}") from error
+    except ControlPlaneError as error:
+        raise failure(f"{context.obj.name} cannot ask Bedrock: {error.name}: {error}") from error
+    except NO_ANSWER as error:
+        raise failure(f"{context.obj.name} does not answer: {type(error).__name__}") from error
+    except BotoCoreError as error:
+        raise failure(f"AWS cannot be asked: {error}") from error
+    except ClientError as error:
+        raise failure(f"AWS refuses: {error}") from error
 
 
 def failure(text: str, code: int = 1) -> click.ClickException:
@@ -82,27 +103,24 @@ class Place:
 
     def client(self, service: Any, region: str | None = None) -> Any:
         """A client of a service there, or of the same service in another region."""
-        if not self.is_twin:
-            return self._session.client(service, region_name=region, config=PATIENCE)
-        parts = urlsplit(self.twin)
-        if parts.port is None:
-            raise failure(f"--twin needs an address with a port, not {self.twin}")
-        return boto3.client(
-            service,
-            endpoint_url=f"{parts.scheme}://{parts.hostname}:{parts.port + 1}",
-            region_name=region or TWIN_REGION,
-            aws_access_key_id="twin",
-            aws_secret_access_key="twin",  # noqa: S106 - emulated AWS
-            config=PATIENCE,
-        )
+        return self.session.client(service, endpoint_url=self.endpoint, region_name=region, config=PATIENCE)
 
     def now_s(self) -> float:
         """What time it is there: the twin's clock can be moved."""
-        if not self.is_twin:
-            return time.time()
+        return datetime.fromisoformat(self._told("health", "now")).timestamp() if self.is_twin else time.time()
+
+    def search(self) -> tuple[str, Any] | None:
+        """Endpoint and generation of the collection there; None where there is no search."""
+        if self.is_twin:
+            return self._twin_aws, self._told("state", "search")["generation"]
+        endpoint = self.output(SEARCH, "")
+        return (endpoint, self.parameter("SearchGeneration")) if endpoint else None
+
+    def _told(self, page: str, key: str) -> Any:
+        """What the twin says of itself."""
         try:
-            answer = httpx.get(f"{self.twin}/twin/health", timeout=TWIN_PATIENCE_S).raise_for_status()
-            return datetime.fromisoformat(answer.json()["now"]).timestamp()
+            answer = httpx.get(f"{self.twin}/twin/{page}", timeout=TWIN_PATIENCE_S).raise_for_status()
+            return answer.json()[key]
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
             raise failure(f"{self.name} does not answer: {type(error).__name__}") from error
 
@@ -110,6 +128,11 @@ class Place:
     def situation_table(self) -> str:
         """The name of the table that every turn reads."""
         return self.table or (self.output(TABLE) if self.stack else TABLE)
+
+    @cached_property
+    def products_table(self) -> str:
+        """The name of the table of products."""
+        return self.output(PRODUCTS) if self.stack else PRODUCTS
 
     @cached_property
     def store(self) -> PolicyStore:
@@ -130,9 +153,9 @@ class Place:
             return PRESET_VERSION, policy.preset_document(self.preset), f"preset {self.preset}"
         return found.version, found.document, f"version {found.version}"
 
-    def output(self, key: str) -> str:
-        """What the stack says of itself."""
-        return self._described("Outputs", key)
+    def output(self, key: str, default: str | None = None) -> str:
+        """What the stack says of itself; the default, if there is one, where it says nothing."""
+        return self._described("Outputs", key, default)
 
     def parameter(self, key: str) -> str:
         """What the stack was deployed with."""
@@ -144,16 +167,33 @@ class Place:
         region = str(self._stack["StackId"]).split(":")[3]
         return f"{self._stack['StackName']}-{region}"
 
-    def _described(self, part: str, key: str) -> str:
+    def _described(self, part: str, key: str, default: str | None = None) -> str:
         kind = part.removesuffix("s")
         for entry in self._stack.get(part, []):
             if entry[f"{kind}Key"] == key:
                 return str(entry[f"{kind}Value"])
+        if default is not None:
+            return default
         raise failure(f"stack {self.stack} has no {kind.lower()} {key}: is it MangaAssist?")
 
     @cached_property
-    def _session(self) -> boto3.Session:
-        return boto3.Session(region_name=self.region)
+    def session(self) -> boto3.Session:
+        """Who asks, and in which region."""
+        if not self.is_twin:
+            return boto3.Session(region_name=self.region)
+        return boto3.Session("twin", "twin", region_name=TWIN_REGION)  # emulated AWS takes any key
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where AWS is emulated there; None where it is AWS."""
+        return self._twin_aws if self.is_twin else None
+
+    @property
+    def _twin_aws(self) -> str:
+        parts = urlsplit(self.twin)
+        if parts.port is None:
+            raise failure(f"--twin needs an address with a port, not {self.twin}")
+        return f"{parts.scheme}://{parts.hostname}:{parts.port + 1}"
 
     @cached_property
     def _stack(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
+from mangaassist.errors import KnowledgeUnavailable
 from mangaassist.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from mangaassist.knowledge.cache.answers import AnswerStore
     from mangaassist.knowledge.cache.kept import KeptAnswers
     from mangaassist.knowledge.calls import TableCaller
+    from mangaassist.knowledge.loading.backoff import Backoff
+    from mangaassist.knowledge.loading.intake import Intake
+    from mangaassist.knowledge.loading.search import SearchIndex
     from mangaassist.knowledge.shelf import Shelf
     from mangaassist.knowledge.signing import SearchSigner
     from mangaassist.money.ledger import Ledger
@@ -49,6 +53,9 @@ BRIEF = Config(connect_timeout=0.2, read_timeout=0.4, retries={"total_max_attemp
 MODEL_CALLS = Config(retries={"total_max_attempts": 1})
 # Nobody waits for the workflow, and buying has no hurry; the workflow repeats what fails.
 CONTROL = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+# An upload has no hurry either. The SDK waits for a busy table; embeddings and search have a back-off of their own.
+LOADING = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
+EMBEDDING = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}, max_pool_connections=16)
 # A post that hangs is repeated by the delivery, with more text behind it.
 POSTS = Config(
     connect_timeout=0.3,
@@ -213,6 +220,23 @@ def capacity() -> Steps:
     return Steps(ports)
 
 
+@cache
+def ingest() -> Intake:
+    """The ingest function's whole application."""
+    from mangaassist.knowledge.loading.backoff import Backoff
+    from mangaassist.knowledge.loading.embedding import Embeddings
+    from mangaassist.knowledge.loading.intake import Intake
+    from mangaassist.knowledge.loading.loader import Loader
+    from mangaassist.knowledge.loading.table import ProductTable
+
+    chosen, backoff = settings(), Backoff()
+    table = ProductTable(session().client("dynamodb", config=LOADING), chosen.products_table, backoff)
+    models = session().client("bedrock-runtime", region_name=chosen.embedding_region, config=EMBEDDING)
+    search = _filled_index(backoff) if chosen.search_endpoint else None
+    loader = Loader(table, Embeddings(models, chosen.embedding_model, backoff), search, backoff)
+    return Intake(session().client("s3", config=LOADING), loader)
+
+
 def warm_up() -> None:
     """Build the message function during Lambda's init phase, which has more CPU and may be snapshotted.
 
@@ -302,3 +326,13 @@ def _failover(ledger: Ledger) -> Failover:
         guardrail_version=chosen.guardrail_version,
     )
     return Failover(backends={"bedrock": models}, estimates=Estimates(), purse=ledger, probes=situation())
+
+
+def _filled_index(backoff: Backoff) -> SearchIndex:
+    from mangaassist.knowledge.loading.search import SearchIndex, signed
+
+    chosen, credentials = settings(), session().get_credentials()
+    if credentials is None:
+        raise KnowledgeUnavailable("search", "no credentials")
+    signing = signed(credentials, os.environ["AWS_REGION"])
+    return SearchIndex(signing, chosen.search_endpoint, chosen.search_index, chosen.search_generation, backoff)

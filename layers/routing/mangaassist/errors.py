@@ -6,6 +6,7 @@ MangaAssistError
 ├── TooFast               the gateway wants us to slow down     -> post later, with more text in one frame
 ├── StoreUnavailable      a table cannot be reached in time     -> no model call without accounts: catalogue answer
 ├── KnowledgeUnavailable  catalogue, search or kept answers  -> the turn goes on without them
+├── IngestUnfinished      a catalogue file took too long       -> the same file again goes on where this stopped
 ├── PolicyInvalid         a routing policy document is wrong    -> keep the last good one, alarm
 ├── PolicyConflict        two operators wrote a policy at once  -> the second looks at what is in force, and decides
 ├── ControlPlaneError     buying or giving back capacity failed -> the workflow retries or reports, by AWS's name of it
@@ -54,6 +55,10 @@ class KnowledgeUnavailable(MangaAssistError):
         super().__init__(f"{part}: {why}")
         self.part = part
         self.why = why
+
+
+class IngestUnfinished(MangaAssistError):
+    """A file is not loaded to its end; what is loaded stays, and is not done again."""
 
 
 class PolicyInvalid(MangaAssistError):
