@@ -60,7 +60,7 @@ def candidates(wanted: Wanted, found: Sequence[Hit], near: Sequence[Hit], of_kin
 def best(wanted: Wanted, found: Candidates, products: Mapping[str, Product], limit: int) -> tuple[Product, ...]:
     """At most `limit` products, best first: those named, then those of a named author, then what is nearest.
 
-    Likeness leaves out the works that it is a likeness to; what was declined stays out, and so does a wrong status,
+    Where only facts of named works are asked nothing else comes along. Likeness leaves out the works that it is a likeness to; what was declined stays out, and so does a wrong status,
     unless a work was named.
     """
     scored = [
@@ -74,6 +74,8 @@ def best(wanted: Wanted, found: Candidates, products: Mapping[str, Product], lim
 
 def _is_wanted(wanted: Wanted, found: Candidates, product: Product) -> bool:
     named = product.id in found.named
+    if wanted.facts_only and not (named or product.id in found.by_author):
+        return False
     if wanted.likeness and (named or product.id in wanted.works):
         return False
     titles, _ = names.search_keys(product.work)
