@@ -26,7 +26,7 @@ MODELS = ("ondemand-sonnet", "ondemand-haiku")
 @pytest.fixture(scope="module")
 def patient() -> Iterator[Running]:
     """A twin whose breakers never open and whose view of the world is fresh: each test meets its own trouble."""
-    with running("--set", "TURNS_PER_MINUTE=6000", "--pace", "0.3") as twin:
+    with running("--set", "TURNS_PER_MINUTE=6000", "--set", "ANSWER_CACHE=off", "--pace", "0.3") as twin:
         twin.put("clock", {"now": OFF_PEAK})
         document = json.loads(preset_document("current"))
         document |= {"breaker": {"failures": 100}, "limits": {"situation_ttl_ms": 1, "stall_ms": 600}}
@@ -39,7 +39,7 @@ def patient() -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def real_time() -> Iterator[Running]:
     """A twin as a developer has it."""
-    with running("--set", "TURNS_PER_MINUTE=6000") as twin:
+    with running("--set", "TURNS_PER_MINUTE=6000", "--set", "ANSWER_CACHE=off") as twin:
         twin.put("clock", {"now": OFF_PEAK})
         yield twin
 
