@@ -142,7 +142,7 @@ function drawEnd(parts, end) {
 // A product that the answer names, at its price and stock of that moment.
 function citation(product) {
   const item = document.createElement("li");
-  item.append(cell("cite", words().cited.title(product)), cell("span", product.author));
+  item.append(cell("cite", words().cited.title(product)), cell("span", words().cited.author(product)));
   const facts = [
     product.price_yen === null ? "" : words().cited.price(product.price_yen),
     product.stock === null ? "" : words().cited.stock(product.stock),

@@ -28,6 +28,7 @@ export const WORDS = {
     citations: "回答に出てくる商品",
     cited: {
       title: (product) => `『${product.title}』`,
+      author: (product) => product.author,
       price: (yen) => `1巻 ${yen.toLocaleString("ja-JP")}円`,
       stock: (count) => (count ? `在庫 ${count}` : "在庫なし"),
       sample: "見本データ",
@@ -124,6 +125,7 @@ export const WORDS = {
     citations: "Products in this answer",
     cited: {
       title: (product) => product.title_en || product.title,
+      author: (product) => product.author_en || product.author,
       price: (yen) => `¥${yen.toLocaleString("en-US")} a volume`,
       stock: (count) => (count ? `${count} in stock` : "out of stock"),
       sample: "sample data",

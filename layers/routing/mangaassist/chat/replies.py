@@ -80,6 +80,7 @@ class Citation(_Out):
     title: str
     title_en: str
     author: str
+    author_en: str
     price_yen: int | None
     stock: int | None
     sample: bool

@@ -65,6 +65,7 @@ def citations(products: Sequence[Product], text: str) -> list[dict[str, Any]]:
             "title": product.work.title_ja,
             "title_en": product.work.title_en,
             "author": product.work.author_ja,
+            "author_en": product.work.author_en,
             "price_yen": product.price_yen,
             "stock": product.stock,
             "sample": product.sample,
