@@ -107,7 +107,7 @@ class Loader:
         self, rows: Iterable[Good | Bad], progress: Callable[[Report], object] = lambda _: None, *, again: bool = False
     ) -> Report:
         """What loading would do, with the tokens estimated; raises StoreUnavailable and KnowledgeUnavailable."""
-        report = Report(self._embeddings.model)
+        report, began = Report(self._embeddings.model), self._monotonic()
         again = again or (self._search is not None and not self._search.exists())
         for batch in batched(counted(rows, report), READ_AT_ONCE, strict=False):
             for task, change in self._planned(batch, again=again):
@@ -115,6 +115,7 @@ class Loader:
                 if change is Change.TEXT:
                     report.embedding_tokens += estimate(documents.text(task.row.product))
             progress(report)
+        report.milliseconds = round((self._monotonic() - began) * 1000)
         return report
 
     def _planned(self, rows: Sequence[Good], *, again: bool) -> Iterator[tuple[Task, Change]]:
