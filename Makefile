@@ -69,12 +69,15 @@ format: $(READY) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-validate: $(READY) ## Validate the template, as written and as AWS will translate it
+validate: $(READY) ## Validate the templates, the main one as written and as AWS will translate it
 	@$(BIN)/sam validate --lint
 	@mkdir -p .aws-sam
+	@ln -sfn ../stacks .aws-sam/stacks # where the translated template looks for them
 	@$(BIN)/python -m tools.translated template.yaml >.aws-sam/translated.json
-	@$(BIN)/cfn-lint --ignore-checks W2001 -- .aws-sam/translated.json # SAM has used up CodeSha by then
+	@$(BIN)/cfn-lint --ignore-checks W2001 W3002 -- .aws-sam/translated.json # SAM has used up CodeSha and uploaded the stacks by then
 	@echo "the translated template is valid too"
+	@$(BIN)/cfn-lint -- stacks/*.yaml
+	@echo "the nested templates are valid: $(wildcard stacks/*.yaml)"
 
 bench: $(READY) host-build ## Measure decisions, turns, init and delivery
 	@$(BIN)/python -m bench

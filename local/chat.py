@@ -37,6 +37,8 @@ WORDS = {
         "gateway": "サーバーで問題が起きました。もう一度お試しください。",
         "first": "最初の文字",
         "total": "全体",
+        "stock": "在庫",
+        "sample": "見本データ",
     },
     "en": {
         "hello": "This is MangaAssist. Ask away (Ctrl-C stops an answer, Ctrl-D ends the chat).",
@@ -46,6 +48,8 @@ WORDS = {
         "gateway": "Something went wrong on the server. Please try again.",
         "first": "first text",
         "total": "total",
+        "stock": "in stock:",
+        "sample": "sample data",
     },
 }
 
@@ -226,7 +230,15 @@ class Chat:
             reference = turn.error.get("reference") or turn.error.get("requestId")
             self._console.print(f"{said} ({reference})", style="red", markup=False)
         elif turn.end is not None:
+            for cited in turn.end["citations"]:
+                self._console.print(self._cited(cited), style="dim", markup=False, highlight=False, soft_wrap=True)
             self._console.print(self._facts(turn.end), style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    def _cited(self, product: dict[str, Any]) -> str:
+        price, stock = product["price_yen"], product["stock"]
+        parts = [f"  『{product['title']}』", product["author"]]
+        parts += ["" if price is None else f"¥{price:,}", "" if stock is None else f"{self._words['stock']} {stock}"]
+        return " · ".join(part for part in (*parts, self._words["sample"] if product["sample"] else "") if part)
 
     def _facts(self, end: dict[str, Any]) -> str:
         first = "–" if end["first_text_ms"] is None else f"{end['first_text_ms'] / 1000:.2f} s"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import uvicorn
 
-from local import foundation_models, log, profiles, surroundings, template
+from local import foundation_models, log, profiles, shop, surroundings, template
 from local.aws import INSIDER, RUNTIME, SEARCHING, Aws
 from local.bedrock import Bedrock
 from local.clock import Clock
@@ -89,9 +89,8 @@ class Twin:
         self._application = template.read(options.template)
         issuer = Issuer(f"{embedded}/issuer")
         api = self._application.api
-        variables = (
-            _variables(self._application, issuer, f"{embedded}/{api.stage}", _mode(endpoints)) | options.variables
-        )
+        variables = _variables(self._application, issuer, embedded, _mode(endpoints)) | options.variables
+        self._variables = variables
         surroundings.adopt(variables)
         dice = random.Random(options.seed)
         self._clock = Clock(endpoints.real)
@@ -166,7 +165,15 @@ class Twin:
         """Make the tables and load the handlers, so that the first shopper waits for nothing."""
         if self._endpoints.is_embedded("DYNAMODB"):
             self._make_tables()
+            if self._variables.get("SEARCH_ENDPOINT") == self._endpoints.embedded:
+                self._open_shop()
         self._functions.load()
+
+    def _open_shop(self) -> None:
+        """Put the sample catalogue on the shelves."""
+        generation = _generation(self._variables)
+        endpoint = self._endpoints.embedded
+        shop.open_with(shop.SAMPLE, self._insider("dynamodb"), endpoint, INSIDER, generation, self._variables)
 
     def _make_tables(self) -> None:
         dynamodb = self._insider("dynamodb")
@@ -237,9 +244,7 @@ def _generation(variables: dict[str, str]) -> Generation:
     raise CannotStart(f"SEARCH_GENERATION is {name}, which is not one of {', '.join(GENERATIONS)}")
 
 
-def _variables(
-    application: Application, issuer: Issuer, connections_endpoint: str, capacity_mode: str
-) -> dict[str, str]:
+def _variables(application: Application, issuer: Issuer, embedded: str, capacity_mode: str) -> dict[str, str]:
     """The functions' environment: the template's, with the twin in the place of the account."""
     variables: dict[str, str] = {}
     for function in application.functions.values():
@@ -247,7 +252,8 @@ def _variables(
     return variables | {
         "STAGE": "twin",
         "CAPACITY_MODE": capacity_mode,
-        "CONNECTIONS_ENDPOINT": connections_endpoint,
+        "CONNECTIONS_ENDPOINT": f"{embedded}/{application.api.stage}",
+        "SEARCH_ENDPOINT": embedded if "SEARCH_ENDPOINT" in variables else "",
         "TOKEN_ISSUER": issuer.url,
         "TOKEN_AUDIENCE": AUDIENCE,
         "TOKEN_JWKS_URL": issuer.jwks_url,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("functions", "layers")
+SOURCES = ("functions", "layers", "stacks")  # what a stack makes is named in the functions' environment
 LAYER = "RoutingLayer"
 LAYER_MOUNT = "/opt/python"
 FUNCTION_MOUNT = "/var/task"
@@ -155,9 +155,9 @@ def compile_all(folder: Path, mount: str) -> None:
 
 
 def functions(build: Path) -> Iterator[Path]:
-    """The built functions' folders."""
+    """The built functions' folders; the others are the layer's and those of nested templates."""
     for folder in sorted(build.iterdir()):
-        if folder.is_dir() and folder.name != LAYER:
+        if folder.is_dir() and folder.name != LAYER and not (folder / "template.yaml").exists():
             yield folder
 
 

@@ -18,7 +18,7 @@ from pydantic.json_schema import models_json_schema
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "layers" / "routing"))
 
-from mangaassist.chat import frames, once, phrases, replies, turns  # noqa: E402
+from mangaassist.chat import frames, once, phrases, replies, report, turns  # noqa: E402
 from mangaassist.routing import policy, router  # noqa: E402
 from mangaassist.settings import Settings  # noqa: E402
 
@@ -100,8 +100,8 @@ def _source() -> dict[str, Any]:
         gone_grace_s=allowed.gone_grace_ms // 1000,
         turn_life_h=turns.TURN_LIFE_S // 3600,
         remembered_h=once.REMEMBERED_S // 3600,
-        targets=_listed([*policy.TARGETS, policy.CATALOGUE]),
-        reasons=_listed(rule.reason for rule in router.RULES),
+        targets=_listed([*policy.TARGETS, policy.CATALOGUE, policy.KEPT]),
+        reasons=_listed([*(rule.reason for rule in router.RULES), report.KEPT_ANSWER]),
         failures=_listed(FAILURES),
         codes="see `x-error-codes`",
     )

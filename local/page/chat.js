@@ -85,7 +85,7 @@ function append(turn) {
   const find = (selector) => fragment.querySelector(selector);
   const parts = {
     item: find(".turn"), answer: find(".answer"), text: find(".text"), notice: find(".notice"), after: find(".after"),
-    facts: find(".facts"), attempts: find(".attempts"), up: find(".up"), down: find(".down"), shown: 0, told: false,
+    citations: find(".citations"), facts: find(".facts"), attempts: find(".attempts"), up: find(".up"), down: find(".down"), shown: 0, told: false,
   };
   find(".asked-text").textContent = turn.question;
   for (const rating of ["up", "down"]) parts[rating].onclick = () => rate(parts, turn, rating);
@@ -131,10 +131,25 @@ function drawEnd(parts, end) {
       return pair;
     }),
   );
+  parts.citations.hidden = end.citations.length === 0;
+  parts.citations.replaceChildren(...end.citations.map(citation));
   parts.attempts.hidden = end.attempts.length === 0;
   const head = parts.attempts.querySelector("thead tr");
   head.replaceChildren(...words().columns.map((name) => Object.assign(cell("th", name), { scope: "col" })));
   parts.attempts.querySelector("tbody").replaceChildren(...end.attempts.map(attemptRow));
+}
+
+// A product that the answer names, at its price and stock of that moment.
+function citation(product) {
+  const item = document.createElement("li");
+  item.append(cell("cite", words().cited.title(product)), cell("span", product.author));
+  const facts = [
+    product.price_yen === null ? "" : words().cited.price(product.price_yen),
+    product.stock === null ? "" : words().cited.stock(product.stock),
+    product.sample ? words().cited.sample : "",
+  ];
+  item.append(...facts.filter(Boolean).map((fact) => cell("span", fact)));
+  return item;
 }
 
 function attemptRow(attempt) {

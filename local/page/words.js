@@ -25,6 +25,13 @@ export const WORDS = {
     up: "役に立った",
     down: "役に立たなかった",
     attempts: "内訳",
+    citations: "回答に出てくる商品",
+    cited: {
+      title: (product) => `『${product.title}』`,
+      price: (yen) => `1巻 ${yen.toLocaleString("ja-JP")}円`,
+      stock: (count) => (count ? `在庫 ${count}` : "在庫なし"),
+      sample: "見本データ",
+    },
     connecting: "接続中…",
     open: "接続済み",
     closed: "再接続します…",
@@ -80,6 +87,7 @@ export const WORDS = {
       business_simple: "日中・簡単な質問",
       offpeak_complex: "通常時・難しい質問",
       offpeak_simple: "通常時・簡単な質問",
+      kept_answer: "同じ質問への回答",
     },
     finishes: {
       length: "長さの上限に達したため、ここまでです。",
@@ -113,6 +121,13 @@ export const WORDS = {
     up: "Helpful",
     down: "Not helpful",
     attempts: "Details",
+    citations: "Products in this answer",
+    cited: {
+      title: (product) => product.title_en || product.title,
+      price: (yen) => `¥${yen.toLocaleString("en-US")} a volume`,
+      stock: (count) => (count ? `${count} in stock` : "out of stock"),
+      sample: "sample data",
+    },
     connecting: "Connecting…",
     open: "Connected",
     closed: "Reconnecting…",
@@ -170,6 +185,7 @@ export const WORDS = {
       business_simple: "business hours, simple",
       offpeak_complex: "off-peak, complex",
       offpeak_simple: "off-peak, simple",
+      kept_answer: "answered before",
     },
     finishes: {
       length: "It ends here: the answer reached its length limit.",

@@ -1,7 +1,8 @@
 """Reads from our sources which tables a function touches, and how: the stores' calls that its code can come to make.
 
-A store is a class that is handed a DynamoDB client. bootstrap says which table each one gets and under which names the
-rest of the code knows it, so that a method counts for a function only when something in that function's reach names it.
+A store is a class that is handed a DynamoDB client, or the caller of calls that are polled. bootstrap says which table
+each one gets and under which names the rest of the code knows it, so that a method counts for a function only when
+something in that function's reach names it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from botocore import xform_name
 
 from tests.infrastructure import code
 
@@ -21,6 +24,8 @@ type Access = tuple[str, str]  # a client's method and the setting that names th
 PERSISTENCE = "DynamoDBPersistenceLayer"
 PERSISTED_BY = ("get_item", "put_item", "update_item", "delete_item")
 START = "__init__"
+CLIENT, CALLER = "DynamoDBClient", "TableCaller"
+ASKING = ("ask", "_ask")  # a caller's method, which takes the operation's name, and a store's own way to it
 
 
 @dataclass
@@ -67,7 +72,7 @@ def _stores(tree: ast.Module) -> Iterator[tuple[str, Store]]:
             continue
         methods = {node.name: node for node in kind.body if isinstance(node, ast.FunctionDef)}
         start = methods.get(START)
-        if start is None or not (clients := _clients(start)):
+        if start is None or not (clients := _handed(start, CLIENT)) | _handed(start, CALLER):
             continue
         parameters = [argument.arg for argument in (*start.args.args[1:], *start.args.kwonlyargs)]
         store = Store(parameters)
@@ -80,9 +85,10 @@ def _stores(tree: ast.Module) -> Iterator[tuple[str, Store]]:
         yield kind.name, store
 
 
-def _clients(start: ast.FunctionDef) -> set[str]:
+def _handed(start: ast.FunctionDef, kind: str) -> set[str]:
+    """The parameters that are of a kind, such as a client."""
     arguments = (*start.args.args, *start.args.kwonlyargs)
-    return {it.arg for it in arguments if it.annotation and "DynamoDBClient" in ast.unparse(it.annotation)}
+    return {it.arg for it in arguments if it.annotation and kind in ast.unparse(it.annotation)}
 
 
 def _held(start: ast.FunctionDef, parameters: Set[str]) -> dict[str, str]:
@@ -114,6 +120,9 @@ def _calls(method: ast.FunctionDef, clients: Set[str], held: Mapping[str, str]) 
                 )
             ) if _is_self(holder) and client in clients:
                 yield made, operation, _table(node, held)
+            case ast.Call(func=ast.Attribute(attr=name)) if name in ASKING:
+                if operation := _operation(node):
+                    yield node, operation, _table_told(method, held)
             case ast.Call(func=ast.Attribute(value=ast.Attribute(value=holder, attr=client), attr=operation)) if (
                 _is_self(holder) and client in clients and operation != "get_paginator"
             ):
@@ -121,13 +130,30 @@ def _calls(method: ast.FunctionDef, clients: Set[str], held: Mapping[str, str]) 
 
 
 def _table(call: ast.Call, held: Mapping[str, str]) -> str:
-    named = [it.value for it in call.keywords if it.arg in ("TableName", "RequestItems")]
+    named = [it.value for it in call.keywords if it.arg == "TableName"]
+    for it in call.keywords:
+        if it.arg == "RequestItems" and isinstance(it.value, ast.Dict):
+            named += filter(None, it.value.keys)
     match named:
-        case [ast.Attribute(value=holder, attr=attribute)] | [
-            ast.Dict(keys=[ast.Attribute(value=holder, attr=attribute)])
-        ] if _is_self(holder):
+        case [ast.Attribute(value=holder, attr=attribute)] if _is_self(holder):
             return held[attribute]
     raise AssertionError(f"line {call.lineno}: name the table as TableName=self._… or RequestItems={{self._…: …}}")
+
+
+def _table_told(method: ast.FunctionDef, held: Mapping[str, str]) -> str:
+    """The one table that the request in a method names, which a polled call is handed as a document."""
+    told: list[ast.expr | None] = []
+    for document in (node for node in ast.walk(method) if isinstance(node, ast.Dict)):
+        for key, value in zip(document.keys, document.values, strict=True):
+            match key, value:
+                case ast.Constant(value="TableName"), _:
+                    told.append(value)
+                case ast.Constant(value="RequestItems"), ast.Dict(keys=tables):
+                    told += tables
+    match told:
+        case [ast.Attribute(value=holder, attr=attribute)] if _is_self(holder):
+            return held[attribute]
+    raise AssertionError(f"line {method.lineno}: name one table, as {{'TableName': self._…}}")
 
 
 def _all_seen(trees: list[ast.Module], stores: Mapping[str, Store], client_methods: Set[str]) -> None:
@@ -140,10 +166,14 @@ def _all_seen(trees: list[ast.Module], stores: Mapping[str, Store], client_metho
 
 
 def _operation(call: ast.Call) -> str:
-    """The client's method that is called, or that a paginator is asked for."""
+    """The client's method that is called, that a paginator is asked for, or whose operation is polled."""
     match call:
         case ast.Call(func=ast.Attribute(attr="get_paginator"), args=[ast.Constant(value=str(operation))]):
             return operation
+        case ast.Call(func=ast.Attribute(attr=name), args=[ast.Constant(value=str(operation)), *_]) if name in ASKING:
+            return str(xform_name(operation))
+        case ast.Call(func=ast.Attribute(attr=name)) if name in ASKING:
+            return ""  # the operation is its own caller's to say
         case ast.Call(func=ast.Attribute(attr=operation)):
             return operation
     return ""

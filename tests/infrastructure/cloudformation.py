@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from samtranslator.yaml_helper import yaml_parse
+
 ROOT = Path(__file__).resolve().parents[2]
 PSEUDO_PARAMETERS = {
     "AWS::Partition": "aws",
@@ -73,6 +75,11 @@ class Template:
         return name
 
 
+def nested(path: str) -> Template:
+    """A nested template, which SAM leaves as it is."""
+    return Template(yaml_parse((ROOT / path).read_text("utf-8")))
+
+
 def chosen_by(value: Any, held: tuple[str, ...]) -> Any:
     """A value with every Fn::If decided by which conditions hold."""
     match value:
@@ -88,3 +95,11 @@ def chosen_by(value: Any, held: tuple[str, ...]) -> Any:
 def listed(value: Any) -> list[Any]:
     """CloudFormation and IAM take one thing or a list of things."""
     return value if isinstance(value, list) else [value]
+
+
+def role_named_by(policy: dict[str, Any]) -> str:
+    """The parameter with the ARN that a policy takes its role's name from."""
+    match policy["RoleName"]:
+        case {"Fn::Select": [1, {"Fn::Split": ["/", {"Ref": str(name)}]}]}:
+            return name
+    raise AssertionError(policy["RoleName"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.infrastructure.cloudformation import ROOT, Template
+from tests.infrastructure.cloudformation import ROOT, Template, nested
 from tools.translated import translate
 
 if TYPE_CHECKING:
@@ -22,6 +22,18 @@ def root() -> Path:
 def template() -> Template:
     """What CloudFormation gets."""
     return Template(translate(ROOT / "template.yaml"))
+
+
+@pytest.fixture(scope="session")
+def knowledge() -> Template:
+    """The nested template of search."""
+    return nested("stacks/knowledge.yaml")
+
+
+@pytest.fixture(scope="session")
+def cache() -> Template:
+    """The nested template of the cache and its network."""
+    return nested("stacks/cache.yaml")
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNCHECKED_HASH = 0b01  # PEP 552
+DEPLOYED = ("template.yaml", "functions/message/message.py", "layers/routing/mangaassist/x.py", "stacks/cache.yaml")
 
 
 @pytest.fixture
@@ -72,14 +73,14 @@ def test_code_that_does_not_compile_stops_the_build(build: Path) -> None:
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     """A project in small."""
-    for file in ("template.yaml", "functions/message/message.py", "layers/routing/mangaassist/x.py"):
+    for file in DEPLOYED:
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file)
     return tmp_path
 
 
-@pytest.mark.parametrize("file", ["template.yaml", "functions/message/message.py", "layers/routing/mangaassist/x.py"])
+@pytest.mark.parametrize("file", DEPLOYED)
 def test_the_hash_changes_with_everything_that_is_deployed(sources: Path, file: str) -> None:
     before = artifact.code_sha(sources, {})
     (sources / file).write_text("changed")

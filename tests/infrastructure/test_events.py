@@ -1,4 +1,4 @@
-"""The sample events are what API Gateway sends, and env.json replaces variables that exist."""
+"""The sample events are what AWS sends to each function, and env.json replaces variables that exist."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.parser.models import (
     APIGatewayWebSocketConnectEventModel,
     APIGatewayWebSocketDisconnectEventModel,
     APIGatewayWebSocketMessageEventModel,
+    S3EventNotificationEventBridgeModel,
 )
 from pydantic import ValidationError
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from tests.infrastructure.cloudformation import Template
+
 EVENTS = sorted(file for file in (ROOT / "events").glob("*.json") if file.name != "env.json")
 MODELS: dict[str, type[BaseModel]] = {
     "connect": APIGatewayWebSocketConnectEventModel,
@@ -32,7 +35,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "disconnect": APIGatewayWebSocketDisconnectEventModel,
 }
 CAPACITY = [file for file in EVENTS if file.stem.startswith("capacity-")]
-FROM_GATEWAY = [file for file in EVENTS if file not in CAPACITY]
+UPLOADS = [file for file in EVENTS if file.stem.startswith("ingest-")]
+FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS)]
 NOT_SERVED = {
     "malformed": "bad_json",
     "unknown-action": "unknown_action",
@@ -49,7 +53,7 @@ def _function(file: Path) -> str:
 
 
 def test_every_function_has_events() -> None:
-    assert {_function(file) for file in EVENTS} == {"authorizer", "capacity", *MODELS}
+    assert {_function(file) for file in EVENTS} == {"authorizer", "capacity", "ingest", *MODELS}
 
 
 @pytest.mark.parametrize("file", CAPACITY, ids=lambda file: file.stem)
@@ -60,6 +64,17 @@ def test_events_of_the_workflow_are_steps_that_it_takes(file: Path) -> None:
             STEP.validate_python(event)
     else:
         assert STEP.validate_python(event).step == event["step"]
+
+
+@pytest.mark.parametrize("file", UPLOADS, ids=lambda file: file.stem)
+def test_events_of_uploads_are_what_the_rule_lets_through(file: Path, template: Template) -> None:
+    event = _read(file)
+    upload = S3EventNotificationEventBridgeModel.model_validate(event)
+    ((_, rule),) = template.of_type("AWS::Events::Rule").items()
+    pattern = rule["EventPattern"]
+    assert [upload.source] == pattern["source"]
+    assert [upload.detail_type] == pattern["detail-type"]
+    assert upload.detail.object.key.endswith(tuple(it["suffix"] for it in pattern["detail"]["object"]["key"]))
 
 
 @pytest.mark.parametrize("file", FROM_GATEWAY, ids=lambda file: file.stem)

@@ -10,7 +10,7 @@ import pytest
 
 from mangaassist.routing import policy
 from tests.infrastructure import accesses, code
-from tests.infrastructure.cloudformation import PSEUDO_PARAMETERS, listed
+from tests.infrastructure.cloudformation import PSEUDO_PARAMETERS, chosen_by, listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,12 +18,22 @@ if TYPE_CHECKING:
     from tests.infrastructure.cloudformation import Template
 
 ROLES = {
-    f"{name}Function": f"{name}FunctionRole" for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity")
+    f"{name}Function": f"{name}FunctionRole"
+    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest")
 }
 ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3")
 REGION, ACCOUNT = PSEUDO_PARAMETERS["AWS::Region"], PSEUDO_PARAMETERS["AWS::AccountId"]
 JAPAN = ("ap-northeast-1", "ap-northeast-3")  # where a jp. profile may route to
 LISTS = {"bedrock:ListProvisionedModelThroughputs", "bedrock:ListFoundationModels", "servicequotas:ListServiceQuotas"}
+BESIDES_TABLES = {
+    "MessageFunction": {
+        "bedrock:InvokeModelWithResponseStream",
+        "bedrock:InvokeModel",
+        "bedrock:ApplyGuardrail",
+        "execute-api:ManageConnections",
+    },
+    "IngestFunction": {"bedrock:InvokeModel", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "sqs:SendMessage"},
+}
 ORIGINS = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/AllowedOriginsParameter"
 
 
@@ -49,7 +59,10 @@ def granted(template: Template, function: str, *held: str) -> dict[str, set[str]
 def test_roles_hold_nothing_but_their_policies_and_the_right_to_log(template: Template) -> None:
     roles = template.of_type("AWS::IAM::Role")
     for role in ROLES.values():
-        assert roles[role]["ManagedPolicyArns"] == ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
+        managed = chosen_by(roles[role]["ManagedPolicyArns"], ())
+        assert [template.filled(it) for it in managed if it != {"Ref": "AWS::NoValue"}] == [
+            "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+        ]
     others = {name for name in roles if name.startswith("ProvisionedThroughput")}
     assert set(roles) - others == {*ROLES.values(), "GatewayWritesLogs"}
 
@@ -94,22 +107,45 @@ def test_the_reading_of_the_code_sees_clients_of_every_name(
     assert "self._unrepeated.update_item" in file.read_text("utf-8")
     calls = accesses.of(handler_of(root, "MessageFunction"), set(operations))
     assert {("update_item", "situation_table"), ("put_item", "turns_table")} <= calls
+    assert {("batch_get_item", "products_table"), ("query", "answers_table")} <= calls  # polled
 
 
-def test_only_the_message_function_may_call_models_and_write_to_shoppers(template: Template) -> None:
+def test_only_the_message_function_may_ask_models_for_answers_and_write_to_shoppers(template: Template) -> None:
     for function in ROLES:
         actions = set(granted(template, function, *ALL_CHOICES))
         others = {action for action in actions if not action.startswith(("dynamodb:", "ssm:"))}
-        if function == "MessageFunction":
-            assert others == {
-                "bedrock:InvokeModelWithResponseStream",
-                "bedrock:ApplyGuardrail",
-                "execute-api:ManageConnections",
-            }
-        elif function == "CapacityFunction":
+        if function == "CapacityFunction":
             assert not {action for action in others if action.startswith(("bedrock:Invoke", "execute-api:"))}
         else:
-            assert others == set()
+            assert others == BESIDES_TABLES.get(function, set())
+
+
+@pytest.mark.parametrize("function", ["MessageFunction", "IngestFunction"])
+def test_vectors_come_from_the_chosen_embedding_model_in_its_region_alone(template: Template, function: str) -> None:
+    (resource,) = (
+        resource
+        for statement in template.statements(ROLES[function])
+        if statement["Action"] == "bedrock:InvokeModel"
+        for resource in listed(statement["Resource"])
+    )
+    chosen = {"EmbeddingModel": "cohere.embed-multilingual-v3", "EmbeddingRegion": "us-east-1"}
+    assert template.filled(resource, **chosen) == (
+        "arn:aws:bedrock:us-east-1::foundation-model/cohere.embed-multilingual-v3"
+    )
+
+
+def test_ingest_reads_uploads_and_what_it_writes_can_never_be_taken_for_one(template: Template) -> None:
+    may = granted(template, "IngestFunction")
+    assert may["s3:GetObject"] == {"arn:aws:s3:::UploadsBucket/*"}
+    assert may["s3:ListBucket"] == {"arn:aws:s3:::UploadsBucket"}
+    (reports,) = may["s3:PutObject"]
+    assert reports == "arn:aws:s3:::UploadsBucket/reports/*.json"
+    ((_, rule),) = template.of_type("AWS::Events::Rule").items()
+    assert [reports for it in rule["EventPattern"]["detail"]["object"]["key"] if reports.endswith(it["suffix"])] == []
+
+
+def test_ingest_may_leave_what_it_failed_at_in_its_own_queue(template: Template) -> None:
+    assert granted(template, "IngestFunction")["sqs:SendMessage"] == {"arn:IngestDeadLetters"}
 
 
 def test_capacity_is_bought_and_given_back_in_its_region_by_the_capacity_function_alone(template: Template) -> None:

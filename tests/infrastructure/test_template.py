@@ -28,7 +28,9 @@ WATCHED = {
     "AWS/States": ("StateMachineArn", "AWS::StepFunctions::StateMachine", {"ExecutionsFailed", "ExecutionsTimedOut"}),
     "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
 }
-NAMES = ("authorizer", "connect", "message", "disconnect", "capacity")
+NAMES = ("authorizer", "connect", "message", "disconnect", "capacity", "ingest")
+BEHIND_THE_GATEWAY = ("AuthorizerFunction", "ConnectFunction", "MessageFunction", "DisconnectFunction")
+NEVER_EXPIRE, CACHES = {"ProductsTable"}, {"AnswersTable"}
 
 
 def test_one_word_per_function_in_folder_file_handler_and_logical_id(
@@ -48,8 +50,7 @@ def test_functions_run_the_pinned_python(functions: dict[str, dict[str, Any]], r
 
 
 def test_functions_give_up_no_later_than_the_gateway(functions: dict[str, dict[str, Any]]) -> None:
-    behind_the_gateway = [function for name, function in functions.items() if name != "CapacityFunction"]
-    assert all(function["Timeout"] <= GATEWAY_LIMIT_S for function in behind_the_gateway)
+    assert all(functions[name]["Timeout"] <= GATEWAY_LIMIT_S for name in BEHIND_THE_GATEWAY)
     assert functions["MessageFunction"]["Timeout"] == GATEWAY_LIMIT_S
 
 
@@ -140,12 +141,24 @@ def test_the_gateway_is_throttled(template: Template) -> None:
 
 def test_tables_are_encrypted_expire_their_items_and_outlive_their_stack(template: Template) -> None:
     tables = template.of_type("AWS::DynamoDB::Table")
-    assert set(tables) == {"ConnectionsTable", "TurnsTable", "SituationTable", "IdempotencyTable"}
+    assert set(tables) == {
+        "ConnectionsTable",
+        "TurnsTable",
+        "SituationTable",
+        "IdempotencyTable",
+        "ProductsTable",
+        "AnswersTable",
+    }
     for name, table in tables.items():
-        ttl = "expiration" if name == "IdempotencyTable" else "expires_at"
-        assert table["TimeToLiveSpecification"] == {"AttributeName": ttl, "Enabled": True}
         assert table["SSESpecification"] == {"SSEEnabled": True}
         assert table["BillingMode"] == "PAY_PER_REQUEST"
+        if name in NEVER_EXPIRE:
+            assert "TimeToLiveSpecification" not in table
+        else:
+            ttl = "expiration" if name == "IdempotencyTable" else "expires_at"
+            assert table["TimeToLiveSpecification"] == {"AttributeName": ttl, "Enabled": True}
+        if name in CACHES:
+            continue
         for switch in (
             table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
             table["DeletionProtectionEnabled"],
@@ -153,6 +166,58 @@ def test_tables_are_encrypted_expire_their_items_and_outlive_their_stack(templat
             assert (chosen_by(switch, ("IsProd",)), chosen_by(switch, ())) == (True, False)
         assert template.resources[name]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert template.resources[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_a_cache_of_answers_leaves_nothing_behind(template: Template) -> None:
+    for name in CACHES:
+        resource = template.resources[name]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Delete", "Delete")
+        assert not {"PointInTimeRecoverySpecification", "DeletionProtectionEnabled"} & set(resource["Properties"])
+
+
+def test_uploads_travel_by_tls_alone_are_seen_by_nobody_else_and_go_after_90_days(template: Template) -> None:
+    ((name, bucket),) = template.of_type("AWS::S3::Bucket").items()
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert (rule["Status"], rule["ExpirationInDays"], "Prefix" in rule) == ("Enabled", 90, False)
+    assert template.resources[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+    ((_, policy),) = template.of_type("AWS::S3::BucketPolicy").items()
+    assert policy["Bucket"] == {"Ref": name}
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert {template.filled(it) for it in statement["Resource"]} == {f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"}
+
+
+def test_an_upload_starts_its_ingestion_and_is_never_lost_without_a_word(template: Template) -> None:
+    ((name, bucket),) = template.of_type("AWS::S3::Bucket").items()
+    assert bucket["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+    ((rule_name, rule),) = template.of_type("AWS::Events::Rule").items()
+    assert rule["EventPattern"]["detail"]["bucket"] == {"name": [{"Ref": name}]}
+    (target,) = rule["Targets"]
+    queue = {"Fn::GetAtt": ["IngestDeadLetters", "Arn"]}
+    assert target["Arn"] == {"Ref": "IngestFunctionAliaslive"}
+    assert target["DeadLetterConfig"] == {"Arn": queue}
+    ((_, policy),) = template.of_type("AWS::SQS::QueuePolicy").items()
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Resource"], statement["Principal"]) == (queue, {"Service": "events.amazonaws.com"})
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule_name, "Arn"]}}}
+    ((_, failures),) = template.of_type("AWS::Lambda::EventInvokeConfig").items()
+    assert (failures["FunctionName"], failures["Qualifier"]) == ({"Ref": "IngestFunction"}, "live")
+    assert (failures["MaximumRetryAttempts"], failures["MaximumEventAgeInSeconds"]) == (2, 6 * 3600)
+    assert failures["DestinationConfig"] == {"OnFailure": {"Destination": queue}}
+
+
+def test_every_queue_of_dead_letters_is_kept_two_weeks_encrypted_and_alarmed(template: Template) -> None:
+    queues = template.of_type("AWS::SQS::Queue")
+    for queue in queues.values():
+        assert (queue["MessageRetentionPeriod"], queue["SqsManagedSseEnabled"]) == (14 * 86400, True)
+    alarms = template.of_type("AWS::CloudWatch::Alarm").values()
+    watched = [alarm["Dimensions"][0]["Value"] for alarm in alarms if alarm["Namespace"] == "AWS/SQS"]
+    assert sorted(it["Fn::GetAtt"][0] for it in watched) == sorted(queues)
 
 
 def test_the_idempotency_table_is_as_powertools_lays_it_out(template: Template) -> None:
@@ -279,6 +344,27 @@ def test_every_environment_of_samconfig_deploys_with_parameters_that_the_templat
 def test_prod_keeps_room_for_500_turns_at_once(root: Path) -> None:
     prod = tomllib.loads((root / "samconfig.toml").read_text("utf-8"))["prod"]["deploy"]["parameters"]
     assert "ReservedConcurrency=500" in prod["parameter_overrides"]
+
+
+def test_prod_keeps_search_awake_once_it_is_on_and_nothing_that_costs_while_idle_is_on_by_itself(
+    root: Path, template: Template
+) -> None:
+    for parameter in ("EnableSearch", "EnableCache"):
+        assert template.parameters[parameter]["Default"] == "false"
+    assert template.parameters["SearchMinimumOcu"]["Default"] == 0
+    environments = tomllib.loads((root / "samconfig.toml").read_text("utf-8"))
+    for name in ("default", "dev", "staging", "prod"):
+        pairs = environments[name]["deploy"]["parameters"]["parameter_overrides"]
+        chosen = dict(pair.split("=", 1) for pair in pairs)
+        assert not {"EnableSearch", "EnableCache"} & set(chosen)
+        assert (int(chosen.get("SearchMinimumOcu", 0)) > 0) == (name == "prod")
+
+
+def test_redis_without_a_cache_is_refused_before_anything_is_made(template: Template) -> None:
+    ((_, rule),) = template.document["Rules"].items()
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "AnswerCache"}, "redis"]}
+    (assertion,) = rule["Assertions"]
+    assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "EnableCache"}, "true"]}
 
 
 def _accepts(parameter: dict[str, Any], value: str) -> None:

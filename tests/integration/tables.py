@@ -25,11 +25,15 @@ CONNECTIONS = ENVIRONMENT["CONNECTIONS_TABLE"]
 TURNS = ENVIRONMENT["TURNS_TABLE"]
 SITUATION = ENVIRONMENT["SITUATION_TABLE"]
 IDEMPOTENCY = ENVIRONMENT["IDEMPOTENCY_TABLE"]
+PRODUCTS = ENVIRONMENT["PRODUCTS_TABLE"]
+ANSWERS = ENVIRONMENT["ANSWERS_TABLE"]
 NAMES = {
     "ConnectionsTable": CONNECTIONS,
     "TurnsTable": TURNS,
     "SituationTable": SITUATION,
     "IdempotencyTable": IDEMPOTENCY,
+    "ProductsTable": PRODUCTS,
+    "AnswersTable": ANSWERS,
 }
 CREATED_WITH = ("AttributeDefinitions", "KeySchema", "BillingMode")
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"

@@ -260,6 +260,8 @@ def test_a_line_tells_everything_of_a_turn_but_what_was_said(
         "total_ms": 2600,
         "cost_nano_usd": 2939,
         "settled_at": "2026-11-25T23:59:50.000+09:00",
+        "lookup": None,
+        "kept": "",
         "expires_at": int(clock.now_s()) + LEDGER_DAYS * 86_400,
         "attempts": [
             {

@@ -19,7 +19,7 @@ from mangaassist.money.prices import Usage
 from mangaassist.routing.backends import Alive, ModelCall, Stopped, StreamEvent, TextDelta, UsageReport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mangaassist.knowledge.cache.answers import Answer
     from mangaassist.knowledge.product import Product
@@ -196,6 +196,8 @@ class MemoryAnswers:
     claims: dict[tuple[str, str], float] = field(default_factory=dict)
     down: bool = False
     calls: int = 0
+    claimed: list[tuple[str, str]] = field(default_factory=list)
+    arriving: Callable[[str], dict[str, Answer]] = lambda bucket: {}  # what other turns keep meanwhile
 
     def _called(self, limit_s: float) -> None:
         self.calls += 1
@@ -205,7 +207,7 @@ class MemoryAnswers:
 
     def read(self, bucket: str, limit_s: float) -> list[Answer]:
         self._called(limit_s)
-        return list(self.answers.get(bucket, {}).values())
+        return list((self.answers.get(bucket, {}) | self.arriving(bucket)).values())
 
     def write(self, bucket: str, answer: Answer, limit_s: float) -> None:
         self._called(limit_s)
@@ -220,6 +222,7 @@ class MemoryAnswers:
         if self.claims.get((bucket, wording), 0) > self.clock.now_s():
             return False
         self.claims[bucket, wording] = self.clock.now_s() + lease_s
+        self.claimed.append((bucket, wording))
         return True
 
     def release(self, bucket: str, wording: str, limit_s: float) -> None:

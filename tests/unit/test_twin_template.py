@@ -42,8 +42,16 @@ def test_functions_have_their_code_limits_and_environment(application: template.
 
 def test_tables_and_parameters_are_ready_to_be_made(application: template.Application) -> None:
     tables = {table.name: table for table in application.tables}
-    assert set(tables) == {"ConnectionsTable", "TurnsTable", "SituationTable", "IdempotencyTable"}
+    assert set(tables) == {
+        "ConnectionsTable",
+        "TurnsTable",
+        "SituationTable",
+        "IdempotencyTable",
+        "ProductsTable",
+        "AnswersTable",
+    }
     assert tables["IdempotencyTable"].ttl_attribute == "expiration"
+    assert tables["ProductsTable"].ttl_attribute is None
     assert set(tables["TurnsTable"].create) >= {"TableName", "KeySchema", "AttributeDefinitions"}
     (parameter,) = application.parameters
     assert (parameter.name, parameter.type) == ("AllowedOriginsParameter", "StringList")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Url = Annotated[str, Field(pattern=r"^https?://")]
+Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 
 
 class Settings(BaseModel):
@@ -38,7 +39,7 @@ class Settings(BaseModel):
     guardrail_version: str = ""
     tracing: Literal["on", "off"] = "off"
     capacity_mode: Literal["off", "dry-run", "live"] = "dry-run"
-    capacity_region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
+    capacity_region: Region = "us-east-1"
     capacity_lead_minutes: int = Field(default=30, ge=0, le=90)
     capacity_owner: Name = "mangaassist"
     notices_topic: str = ""
@@ -48,7 +49,7 @@ class Settings(BaseModel):
     embedding_model: Literal["amazon.titan-embed-text-v2:0", "cohere.embed-multilingual-v3"] = (
         "amazon.titan-embed-text-v2:0"
     )
-    embedding_region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "ap-northeast-1"
+    embedding_region: Region = "ap-northeast-1"
     answer_cache: Literal["dynamodb", "redis", "off"] = "dynamodb"
     cache_endpoint: str = ""  # rediss://host:port
     cache_name: str = ""  # of the cache, where IAM authenticates; empty for a server without

@@ -74,10 +74,15 @@ class AttemptLine(_Out):
 
 
 class Citation(_Out):
-    """A catalogue entry that the answer rests on."""
+    """A product that the answer names, with its price and stock at the time of the answer; null is not known."""
 
     id: str
     title: str
+    title_en: str
+    author: str
+    price_yen: int | None
+    stock: int | None
+    sample: bool
 
 
 class End(_OfTurn):

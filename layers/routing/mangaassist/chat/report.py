@@ -15,6 +15,8 @@ from mangaassist.money.prices import Usage, usd
 from mangaassist.observability import count, logger, milliseconds, of_window
 from mangaassist.routing.policy import CATALOGUE
 
+KEPT_ANSWER = "kept_answer"  # the reason of a turn that another one had answered already
+
 if TYPE_CHECKING:
     from mangaassist.capacity.use import Use
     from mangaassist.chat.turn import Turn
@@ -29,7 +31,7 @@ def end_fields(turn: Turn) -> dict[str, Any]:
         "finish": progress.finish,
         "target": progress.target,
         "model": progress.model,
-        "reason": "kept_answer" if turn.findings.kept else turn.route.reason,
+        "reason": KEPT_ANSWER if turn.findings.kept else turn.route.reason,
         "attempts": [_attempt_line(attempt) for attempt in progress.attempts],
         "usage": _tokens(_sum([attempt.usage for attempt in progress.attempts])),
         "cost_usd": usd(account(turn).cost_nano_usd),

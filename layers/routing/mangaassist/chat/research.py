@@ -6,9 +6,11 @@ citations in the `end` frame -> an answer to keep.
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mangaassist.chat import report
 from mangaassist.knowledge import catalogue, notes, wanted
 from mangaassist.knowledge.product import Product
 from mangaassist.knowledge.search import Found
@@ -16,7 +18,7 @@ from mangaassist.money.ledger import Charge
 from mangaassist.routing.policy import CATALOGUE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from datetime import date
 
     from mangaassist.knowledge.cache.kept import Inquiry, Kept, KeptAnswers
@@ -81,7 +83,7 @@ class Findings:
 
 
 class Research:
-    """Finds out; `answers` is None where no answers are kept."""
+    """Finds out; `answers` is None where no answers are kept. No method raises: a turn goes on without knowledge."""
 
     def __init__(self, search: Search, answers: KeptAnswers | None) -> None:
         self._search = search
@@ -89,15 +91,14 @@ class Research:
 
     def begin(self, question: Question, history: Sequence[str], policy: Policy, *, may_spend: bool) -> Findings:
         """Look for a kept answer, and begin the search when there is none; the caller goes on meanwhile."""
-        findings = Findings(policy, about_catalogue=wanted.is_about_catalogue(question, history))
-        limit_s = policy.knowledge.cache_ms / 1000
-        if self._answers and not history:
-            findings.inquiry = self._answers.look(question, _context(policy), limit_s)
-            if findings.inquiry is not None:
-                findings.kept = self._answers.exact(findings.inquiry, limit_s)
-        if findings.about_catalogue and findings.kept is None:
-            lookup_s = policy.knowledge.lookup_ms / 1000
-            findings.lookup = self._search.begin(wanted.read(question, history), lookup_s, may_spend=may_spend)
+        findings = Findings(policy)
+        with _guarded():
+            findings.about_catalogue = wanted.is_about_catalogue(question, history)
+            if self._answers and not history:
+                self._look(question, findings, self._answers)
+            if findings.about_catalogue and findings.kept is None:
+                lookup_s = policy.knowledge.lookup_ms / 1000
+                findings.lookup = self._search.begin(wanted.read(question, history), lookup_s, may_spend=may_spend)
         return findings
 
     def finish(self, findings: Findings, wait_s: float) -> None:
@@ -105,36 +106,28 @@ class Research:
 
         `wait_s` is what the turn can wait for another one's answer to the same question.
         """
-        if findings.lookup is not None:
-            findings.found = findings.lookup.finish(findings.policy.knowledge.results)
-        if self._answers is None or findings.inquiry is None or findings.kept is not None:
-            return
-        knowledge = findings.policy.knowledge
-        limit_s = knowledge.cache_ms / 1000
-        if findings.found.vector is not None:
-            near = self._answers.near(findings.inquiry, findings.found.vector, knowledge.near_similarity, limit_s)
-            findings.kept = near
-        if findings.kept is None:
-            findings.claimed = self._answers.claim(findings.inquiry, limit_s)
-        if findings.kept is None and not findings.claimed:
-            wait_s = min(wait_s, knowledge.same_question_wait_ms / 1000)
-            findings.kept = self._answers.awaited(findings.inquiry, wait_s, limit_s)
+        with _guarded():
+            if findings.lookup is not None:
+                findings.found = findings.lookup.finish(findings.policy.knowledge.results)
+            if self._answers and findings.inquiry and findings.kept is None:
+                self._share(findings, self._answers, findings.inquiry, wait_s)
 
     def keep(self, findings: Findings, text: str, *, target: str, model: str) -> None:
         """Keep an answer for the next shopper who asks the same."""
         if self._answers is None or findings.inquiry is None:
             return
         knowledge = findings.policy.knowledge
-        self._answers.keep(
-            findings.inquiry,
-            text,
-            target=target,
-            model=model,
-            products=findings.found.products,
-            vector=findings.found.vector,
-            life_s=knowledge.cache_ttl_s,
-            limit_s=knowledge.cache_ms / 1000,
-        )
+        with _guarded():
+            self._answers.keep(
+                findings.inquiry,
+                text,
+                target=target,
+                model=model,
+                products=findings.found.products,
+                vector=findings.found.vector,
+                life_s=knowledge.cache_ttl_s,
+                limit_s=knowledge.cache_ms / 1000,
+            )
 
     def end(self, findings: Findings) -> None:
         """Give up what is still held: calls under way, and the claim to answer a question."""
@@ -143,6 +136,36 @@ class Research:
         if findings.claimed and self._answers and findings.inquiry:
             findings.claimed = False
             self._answers.release(findings.inquiry, findings.policy.knowledge.cache_ms / 1000)
+
+    @staticmethod
+    def _look(question: Question, findings: Findings, answers: KeptAnswers) -> None:
+        limit_s = findings.policy.knowledge.cache_ms / 1000
+        findings.inquiry = answers.look(question, _context(findings.policy), limit_s)
+        if findings.inquiry is not None:
+            findings.kept = answers.exact(findings.inquiry, limit_s)
+
+    @staticmethod
+    def _share(findings: Findings, answers: KeptAnswers, inquiry: Inquiry, wait_s: float) -> None:
+        """Find another wording's answer, or claim the question, or wait for who has."""
+        knowledge = findings.policy.knowledge
+        limit_s = knowledge.cache_ms / 1000
+        if findings.found.vector is not None:
+            findings.kept = answers.near(inquiry, findings.found.vector, knowledge.near_similarity, limit_s)
+        if findings.kept is None:
+            findings.claimed = answers.claim(inquiry, limit_s)
+            if not findings.claimed:
+                findings.kept = answers.awaited(inquiry, min(wait_s, knowledge.same_question_wait_ms / 1000), limit_s)
+
+
+@contextmanager
+def _guarded() -> Generator[None]:
+    """The boundary of finding out: a defect in it costs a turn the knowledge, and the operators get the stack."""
+    with suppress(Exception):
+        try:
+            yield
+        except Exception:
+            report.unfinished("knowledge")
+            raise
 
 
 def _context(policy: Policy) -> tuple[str, ...]:

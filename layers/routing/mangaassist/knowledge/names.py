@@ -62,8 +62,13 @@ def names() -> Iterator[Name]:
 
 
 def search_keys(work: Work) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The solid spellings of a work's titles and of its authors, by which a search index finds it."""
-    return _keys(_titles_of(work)), _keys(_people_of(work))
+    """The solid spellings of a work's titles and of its authors, by which a search index finds it.
+
+    Names that are everyday words too are left out: only the dictionary can tell from around them what is meant.
+    """
+    ordinary = {spelling.solid(name) for name in work.ordinary}
+    titles = tuple(key for key in _keys(_titles_of(work)) if key not in ordinary)
+    return titles, tuple(key for key in _keys(_people_of(work)) if key not in _ORDINARY_AUTHORS)
 
 
 def _keys(names: Iterable[str]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ NO_NOTES = "You have no catalogue entries for this question: state no price, no 
 
 _OUR_TAG = re.compile(rf"[<＜]\s*(/?)\s*({TAG})", re.IGNORECASE)
 _ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
-_PRICE = re.compile(r"(?:[¥￥]\s?(\d[\d,]{1,9}))|(?<![\d,.])(\d[\d,]{1,9})\s?(?:円|yen\b|JPY\b)", re.IGNORECASE)
+_PRICE = re.compile(r"(?:[¥￥]\s?(\d[\d,]{0,9}))|(?<![\d,.])(\d[\d,]{0,9})\s?(?:円|yen\b|JPY\b)", re.IGNORECASE)
 _LIMIT = re.compile(
     r"\s*(以下|以内|未満|以上|前後|台|くらい|ぐらい|程度|or less|or more|and under|and over)", re.IGNORECASE
 )

@@ -42,11 +42,10 @@ def candidates(wanted: Wanted, found: Sequence[Hit], near: Sequence[Hit], of_kin
     titles = {hit.id: _longest(hit.titles, spans) for hit in found}
     authors = {hit.id: _longest(hit.authors, spans) for hit in found}
     spelled = [*titles.values(), *authors.values()]
-    own = catalogue.works()
     return Candidates(
         named=(
             *(work for work in wanted.works if _is_titled(work, spans)),
-            *(one for one, name in titles.items() if name and not _within(name, spelled) and one not in own),
+            *(one for one, name in titles.items() if name and not _within(name, spelled)),
         ),
         by_author=(
             *(work for work in wanted.works if not _is_titled(work, spans)),
@@ -60,8 +59,8 @@ def candidates(wanted: Wanted, found: Sequence[Hit], near: Sequence[Hit], of_kin
 def best(wanted: Wanted, found: Candidates, products: Mapping[str, Product], limit: int) -> tuple[Product, ...]:
     """At most `limit` products, best first: those named, then those of a named author, then what is nearest.
 
-    Likeness leaves out the works that it is a likeness to; what was declined stays out, and so does a wrong status,
-    unless a work was named.
+    Where only facts of named works are asked nothing else comes along. Likeness leaves out the works that it is a
+    likeness to; what was declined stays out, and so does a wrong status, unless a work was named.
     """
     scored = [
         (_score(wanted, found, product), place, product)
@@ -74,6 +73,8 @@ def best(wanted: Wanted, found: Candidates, products: Mapping[str, Product], lim
 
 def _is_wanted(wanted: Wanted, found: Candidates, product: Product) -> bool:
     named = product.id in found.named
+    if wanted.facts_only and not (named or product.id in found.by_author):
+        return False
     if wanted.likeness and (named or product.id in wanted.works):
         return False
     titles, _ = names.search_keys(product.work)

@@ -45,6 +45,7 @@ _SAME_AUTHOR = re.compile(
     r"|\b(author|creator|writer|artist)\b.{0,40}\b(other|else|another|next)\b",
     re.IGNORECASE,
 )
+_WISHES = frozenset(("recommend", "similar", "want", "pick", "gift", "choose", "plan", "mood"))
 _KATAKANA_WORD = re.compile(r"[ァ-ヺー]{2,}")
 _EXCLUDED = re.compile(
     r"以外|いがい|除い|除く|抜き|じゃなく|ではなく"
@@ -90,6 +91,7 @@ class Wanted:
     kinds: frozenset[str] = frozenset()
     status: str | None = None
     likeness: bool = False  # other works are wanted than those that are named
+    facts_only: bool = False  # something about the named works is asked, and no others are wished for
     like: frozenset[str] = frozenset()  # the kinds of works that others should be like
     excluded: Unwanted = field(default_factory=lambda: Unwanted())  # by the question itself
     declined: Unwanted = field(default_factory=lambda: Unwanted())  # in the conversation before it
@@ -118,6 +120,7 @@ def read(question: Question, history: Sequence[str] = ()) -> Wanted:
         kinds=kinds,
         status=_status(text),
         likeness=bool(like) or same_author,
+        facts_only=bool(asked.works) and not (like or same_author or kinds or asked.families & _WISHES),
         like=like,
         excluded=_unwanted(_sayings(question.text, _EXCLUDED)),
         declined=_unwanted(_declined(question.text, history)),
