@@ -6,7 +6,7 @@ import io
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -136,6 +136,8 @@ class ModelInMemory:
     calls: int = 0
     troubles: list[str] = field(default_factory=list)
     hates: str = ""  # texts with this in them are always throttled
+    holds: Event | None = None  # calls after the first `held_after` wait for it
+    held_after: int = 0
     lock: Any = field(default_factory=Lock)
 
     def invoke_model(self, *, modelId: str, body: bytes, contentType: str, accept: str) -> Any:
@@ -143,6 +145,10 @@ class ModelInMemory:
         texts = [asked["inputText"]] if modelId == TITAN else asked["texts"]
         with self.lock:
             self.calls += 1
+            waits = self.holds if self.calls > self.held_after else None
+        if waits is not None:
+            waits.wait(5)
+        with self.lock:
             trouble = self.troubles.pop(0) if self.troubles else ""
             if self.hates and any(self.hates in text for text in texts):
                 trouble = "ThrottlingException"

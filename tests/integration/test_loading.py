@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,6 +98,17 @@ def test_a_new_synopsis_is_embedded_alone(shelf: Shelves) -> None:
     assert figures(shelf.load(products)) == (2, 0, 1, 0, 0)
     assert same(shelf, products)
     assert "surgeon" in shelf.model.texts[-1]
+
+
+def test_a_new_genre_is_searched_even_behind_stories_that_leave_no_room_for_it_in_the_text(shelf: Shelves) -> None:
+    long = replace(some(1)[0], synopsis_ja="物" * 1000, synopsis_en="x" * 1000)
+    shelf.load([long])
+    horror = replace(long, work=replace(long.work, title_en="x" * 60, genres=("horror",)))
+    shelf.load([horror])
+    scifi = replace(horror, work=replace(horror.work, genres=("sci-fi",)))
+    assert figures(shelf.load([scifi])) == (0, 0, 1, 0, 0)
+    (document,) = shelf.index.documents()
+    assert document["kinds"] == ["sci-fi", scifi.work.demographic]
 
 
 def test_vectors_of_two_models_are_never_in_one_index(shelf: Shelves) -> None:
@@ -285,7 +297,7 @@ def dies_after(bulks: int, shelf: Shelves) -> Any:
 @pytest.mark.parametrize("generation", ["nextgen", "classic"])
 def test_when_the_time_is_over_all_that_was_paid_for_is_kept(shelf: Shelves, generation: Any) -> None:
     shelf = Shelves(shelf.dynamodb, generation)
-    products = some(900)
+    products = some(620)
     looks = iter([*[True] * 6, *[False] * 1000])
     with pytest.raises(IngestUnfinished, match="the next run goes on"):
         shelf.loader().load(rows_of(products), has_time=lambda: next(looks))
@@ -293,7 +305,26 @@ def test_when_the_time_is_over_all_that_was_paid_for_is_kept(shelf: Shelves, gen
     assert len(shelf.items()) == len(shelf.model.texts), "every text that was paid for is written"
     shelf.load(products)
     assert same(shelf, products)
-    assert len(shelf.model.texts) == 900
+    assert len(shelf.model.texts) == 620
+
+
+def test_when_the_time_is_over_while_one_text_is_slow_those_before_it_are_kept(shelf: Shelves) -> None:
+    products = some(40)
+    shelf.model.holds, shelf.model.held_after = Event(), 10
+    looks = iter([True, *[False] * 100])
+
+    def has_time() -> bool:
+        has = next(looks)
+        if not has and shelf.model.holds:
+            shelf.model.holds.set()
+        return has
+
+    with pytest.raises(IngestUnfinished):
+        shelf.loader().load(rows_of(products), has_time=has_time)
+    assert len(shelf.items()) == len(shelf.model.texts) > 10
+    shelf.load(products)
+    assert same(shelf, products)
+    assert len(shelf.model.texts) == 40
 
 
 # -- classic collections -----------------------------------------------------------------------------------------------
