@@ -83,7 +83,7 @@ def until(condition: Any, seconds: float = 6) -> None:
 
 @pytest.fixture(scope="module")
 def twin() -> Iterator[Running]:
-    with running("--set", "TURNS_PER_MINUTE=6000", "--pace", "0.2") as twin:
+    with running("--set", "TURNS_PER_MINUTE=6000", "--set", "ANSWER_CACHE=off", "--pace", "0.2") as twin:
         twin.put("clock", {"now": OFF_PEAK})
         yield twin
 

@@ -90,6 +90,10 @@ class Running:
             **options,
         )
 
+    def session(self) -> boto3.Session:
+        """A session whose credentials the emulators take."""
+        return boto3.Session("TESTS", "tests", region_name="ap-northeast-1")
+
     def buy(self, name: str, model: str = "amazon.nova-pro-v1:0:24k", units: int = 1, region: str = "us-east-1") -> str:
         """Buy provisioned throughput and move the clock until it serves; its ARN."""
         control = self.client("bedrock", region=region)

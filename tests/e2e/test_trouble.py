@@ -26,7 +26,7 @@ MODELS = ("ondemand-sonnet", "ondemand-haiku")
 @pytest.fixture(scope="module")
 def patient() -> Iterator[Running]:
     """A twin whose breakers never open and whose view of the world is fresh: each test meets its own trouble."""
-    with running("--set", "TURNS_PER_MINUTE=6000", "--pace", "0.3") as twin:
+    with running("--set", "TURNS_PER_MINUTE=6000", "--set", "ANSWER_CACHE=off", "--pace", "0.3") as twin:
         twin.put("clock", {"now": OFF_PEAK})
         document = json.loads(preset_document("current"))
         document |= {"breaker": {"failures": 100}, "limits": {"situation_ttl_ms": 1, "stall_ms": 600}}
@@ -39,7 +39,7 @@ def patient() -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def real_time() -> Iterator[Running]:
     """A twin as a developer has it."""
-    with running("--set", "TURNS_PER_MINUTE=6000") as twin:
+    with running("--set", "TURNS_PER_MINUTE=6000", "--set", "ANSWER_CACHE=off") as twin:
         twin.put("clock", {"now": OFF_PEAK})
         yield twin
 
@@ -188,3 +188,32 @@ def test_hung_provisioned_capacity_spills_over_in_time(patient: Running) -> None
     assert asked(patient, "peak-full").outcomes[0] == ("provisioned-sonnet", "throttled")
     assert patient.get("state")["capacity"]["provisioned-sonnet"]["saturated_until_s"] > 0
     patient.put("clock", {"now": OFF_PEAK})
+
+
+def fresh(number: int) -> str:
+    """A question about the catalogue that nobody has asked yet."""
+    return f"料理の漫画を{number}作おすすめしてください"
+
+
+TROUBLES = ("throttle", "unavailable", "denied", "hang", "cut", "stall", "garbage")
+
+
+@pytest.mark.parametrize("dependency", ["search", "embeddings"])
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_with_search_in_trouble_the_turn_ends_well_and_in_time(patient: Running, dependency: str, trouble: str) -> None:
+    patient.put("faults", {dependency: {"fault": trouble}})
+    asked = fresh(20 + TROUBLES.index(trouble) + 20 * (dependency == "search"))
+    with patient.connect("carl") as connection:
+        answer = ask(connection, asked)
+    assert (answer.end["finish"], answer.end["target"]) == ("complete", "ondemand-haiku")
+    assert answer.end["first_text_ms"] <= 3_000
+    assert answer.end["citations"], "the dictionary that ships still knows works of this kind"
+
+
+def test_with_no_model_and_no_search_the_catalogue_still_answers_with_stock(patient: Running) -> None:
+    patient.put("faults", {"search": {"fault": "hang"}, "ondemand-haiku": {"fault": "unavailable"}})
+    with patient.connect("carl") as connection:
+        answer = ask(connection, fresh(3))
+    assert answer.end["finish"] == "catalogue"
+    assert answer.end["citations"]
+    assert "円" in answer.text

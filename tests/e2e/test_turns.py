@@ -184,12 +184,14 @@ def test_what_is_wrong_with_a_frame_is_said_and_costs_nothing(twin: Running, bod
 
 def test_the_ledger_says_what_the_service_charged(twin: Running) -> None:
     def said() -> dict[str, int]:
-        attempts = [attempt for turn in twin.get("turns", limit=1000)["turns"] for attempt in turn["attempts"]]
-        exact = [attempt for attempt in attempts if not attempt["estimated"]]
-        return {
+        turns = twin.get("turns", limit=1000)["turns"]
+        exact = [attempt for turn in turns for attempt in turn["attempts"] if not attempt["estimated"]]
+        told = {
             name: sum(attempt[name] for attempt in exact)
             for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
         }
+        looked_up = sum(turn["lookup"]["tokens"] for turn in turns if turn["lookup"])
+        return told | {"input_tokens": told["input_tokens"] + looked_up}
 
     def charged() -> dict[str, int]:
         return {name: value for name, value in charges(twin).items() if name in said_before}

@@ -190,9 +190,10 @@ class Conversation:
     def _spare_s(self, turn: Turn) -> float:
         """How long the turn can wait for another one's answer and still ask a model in time for its first text."""
         target = turn.view.policy.targets.get(turn.route.chain[-2] if len(turn.route.chain) > 1 else "")
-        expected_ms = target.estimate.first_text_ms if target else 0
-        promise_at = turn.deadline.arrived_at + turn.view.policy.limits.first_text_ms / 1000
-        return max(0.0, promise_at - self._clock.monotonic() - SPARE_MARGIN * expected_ms / 1000)
+        limits = turn.view.policy.limits
+        kept_ms = max(limits.first_text_least_ms, SPARE_MARGIN * target.estimate.first_text_ms if target else 0)
+        promise_at = turn.deadline.arrived_at + limits.first_text_ms / 1000
+        return max(0.0, promise_at - self._clock.monotonic() - kept_ms / 1000)
 
     def _assignment(self, turn: Turn) -> Assignment:
         policy, now_s = turn.view.policy, self._clock.now_s()
@@ -204,7 +205,7 @@ class Conversation:
             prompt=Prompt(
                 turn.findings.system_prompt(),
                 turn.session.history,
-                notes.asked(turn.question.text, turn.findings.products),
+                notes.asked(turn.question.text, turn.findings.products, turn.question.language),
             ),
             policy=policy,
             situation=turn.view.situation,

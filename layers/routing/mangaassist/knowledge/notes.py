@@ -38,7 +38,7 @@ _LIMIT = re.compile(
 _BOUND = re.compile(r"(under|over|below|above|than|within|around|about|up to|約|予算)\s*$", re.IGNORECASE)
 
 
-def asked(question: str, products: Sequence[Product]) -> str:
+def asked(question: str, products: Sequence[Product], language: str = "ja") -> str:
     """The message that a model gets: the entries, then the question; without entries the question alone.
 
     A tag of ours in the question loses its bracket, so that a shopper cannot write entries.
@@ -46,7 +46,7 @@ def asked(question: str, products: Sequence[Product]) -> str:
     question = _OUR_TAG.sub(r"〈\1\2", question)
     if not products:
         return question
-    entries = "\n".join(_entry(product) for product in products)
+    entries = "\n".join(_entry(product, language) for product in products)
     return f"<{TAG}>\n{entries}\n</{TAG}>\n\n{question}"
 
 
@@ -111,16 +111,18 @@ def correction(language: str, products: Sequence[Product], text: str) -> str:
 
 def stamp(product: Product) -> str:
     """A short digest of all that a model is shown of a product: an answer holds as long as these stay the same."""
-    return hashlib.blake2b(_entry(product).encode("utf-8", "replace"), digest_size=12).hexdigest()
+    shown = "\n".join(_entry(product, language) for language in ("ja", "en"))
+    return hashlib.blake2b(shown.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
-def _entry(product: Product) -> str:
+def _entry(product: Product, language: str) -> str:
+    """A product as one line of JSON; its story and its author in the language of the answer, to spare tokens."""
     work = product.work
+    japanese = language == "ja"
     told = {
         "title": work.title_ja,
         "title_en": work.title_en,
-        "author": work.author_ja,
-        "author_en": work.author_en,
+        "author": work.author_ja if japanese else work.author_en or work.author_ja,
         "publisher": product.publisher,
         "genres": list(work.genres),
         "demographic": work.demographic,
@@ -131,7 +133,9 @@ def _entry(product: Product) -> str:
         "latest_date": product.latest_date,
         "price_yen": product.price_yen,
         **_stock(product.stock),
-        "about": product.synopsis_ja or product.synopsis_en,
+        "about": (product.synopsis_ja or product.synopsis_en)
+        if japanese
+        else product.synopsis_en or product.synopsis_ja,
     }
     known = {name: value for name, value in told.items() if value not in (None, "", [])}
     return json.dumps(known, ensure_ascii=False).translate(_ESCAPED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from botocore.auth import SigV4Auth
@@ -47,6 +48,7 @@ class SearchSigner:
         self._credentials = credentials
         self._region = region
         self._auth: Any = None
+        self._lock = Lock()  # it renews its key in place
 
     def warm_up(self) -> None:
         """Import the library and make its signer; raises KnowledgeUnavailable."""
@@ -64,7 +66,8 @@ class SearchSigner:
         try:
             if self._auth is None:
                 self.warm_up()
-            prepared = Request(method, url, headers=dict(headers), data=body, auth=self._auth).prepare()
+            with self._lock:
+                prepared = Request(method, url, headers=dict(headers), data=body, auth=self._auth).prepare()
         except BotoCoreError as error:
             raise KnowledgeUnavailable("aoss", f"{type(error).__name__}") from error
         return dict(prepared.headers.items())

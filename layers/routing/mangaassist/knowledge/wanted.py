@@ -114,7 +114,7 @@ def read(question: Question, history: Sequence[str] = ()) -> Wanted:
     same_author = bool(asked.works and _SAME_AUTHOR.search(text))
     like = _kinds_of(asked.works) if asked.works and not same_author and _LIKENESS.search(text) else frozenset()
     return Wanted(
-        text=_embedded(text, kinds | like),
+        text=_embedded(_registered(asked), kinds | like),
         names=(*spans(text), *(_authors_of(asked.works) if same_author else ())),
         works=asked.works,
         kinds=kinds,
@@ -176,6 +176,20 @@ def _embedded(text: str, kinds: Set[str]) -> str:
     """The question, and the kinds that are wanted in the catalogue's own words."""
     words = [word for kind in sorted(kinds) for word in catalogue.kinds().get(kind, ())[:2]]
     return " ".join((text, *words))[:EMBEDDED_CHARACTERS]
+
+
+def _registered(question: Question) -> str:
+    """The question with every title as it is registered: other spellings would have other vectors."""
+    folded = spelling.folded(question.text)
+    places, text, at = spelling.places(folded), "", 0
+    if len(folded) != len(question.text):  # a letter that folds into two: the places would be wrong
+        return question.text
+    for span in question.spans:
+        start, end = places[span.first][0] + span.start, places[span.last][0] + span.end
+        work = catalogue.works().get(span.works[0])
+        if start >= at and work is not None and not span.author:
+            text, at = f"{text}{question.text[at:start]}{work.title_ja}", end
+    return (text + question.text[at:])[:READ_CHARACTERS]
 
 
 def _kinds_of(works: Sequence[str]) -> frozenset[str]:

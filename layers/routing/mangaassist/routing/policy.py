@@ -279,7 +279,7 @@ class Knowledge(_Part):
     results: int = Field(default=6, ge=1, le=10)
     cache_ms: Milliseconds = 150  # for each look at the kept answers
     cache_ttl_s: int = Field(default=3600, ge=1, le=86_400)
-    near_similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.86  # of two wordings of one question
+    near_similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.6  # of two wordings; what they ask decides before it
     same_question_wait_ms: Annotated[int, Field(ge=0, le=5_000)] = 1_500  # for another turn's answer to it
     embedding_prices: dict[str, Price] = Field(default_factory=lambda: dict(EMBEDDING_PRICES))
 
