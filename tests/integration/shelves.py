@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from requests.adapters import BaseAdapter
 from local import embeddings
 from local.search_collection import Collection
 from local.search_errors import SearchError
+from mangaassist.knowledge import catalogue
 from mangaassist.knowledge.embeddings import TITAN
 from mangaassist.knowledge.loading import rows
 from mangaassist.knowledge.loading.backoff import Backoff
@@ -30,7 +31,7 @@ from tests.integration import tables
 from tests.integration.environment import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -208,6 +209,25 @@ class Shelves:
 def rows_of(products: Iterable[Product]) -> Iterator[Any]:
     """A file with these products."""
     return rows.read((json.dumps(one.facts()).encode() + b"\n" for one in products), "catalogue.jsonl")
+
+
+def some(number: int) -> list[Product]:
+    """Products of different works; beyond the catalogue that ships, of further volumes of them."""
+    works = list(catalogue.works().values())
+    return [
+        Product(replace(works[place % len(works)], id=f"p-{place}", title_en=f"Number {place}"), price_yen=500)
+        for place in range(number)
+    ]
+
+
+def figures(report: Report) -> tuple[int, int, int, int, int]:
+    """Unchanged, facts only, embedded, failed, bad."""
+    return report.unchanged, report.facts_only, report.embedded, report.failed, report.bad
+
+
+def same(shelf: Shelves, products: Sequence[Product]) -> bool:
+    """Whether table and index have these products and no others."""
+    return shelf.products() == {it.id: it for it in products} and shelf.index.ids() == sorted(it.id for it in products)
 
 
 def create_table(dynamodb: DynamoDBClient, name: str = PRODUCTS) -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.e2e.running import ROOT, Running, running
 from tests.integration import shelves
-from tests.integration.test_loading import some
+from tests.integration.shelves import some
 from tools.ingest import main
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from mangaassist.knowledge.loading import intake
 from mangaassist.knowledge.loading.intake import Intake
 from mangaassist.observability import metrics
 from tests.integration import environment, shelves
-from tests.integration.shelves import Shelves
-from tests.integration.test_loading import some
+from tests.integration.shelves import Shelves, some
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
