@@ -118,8 +118,10 @@ def text(product: Product) -> str:
 
 def text_hash(product: Product, model: str) -> str:
     """A digest of all that the index holds of a product: while it stays, nothing need be embedded or indexed again."""
-    titles, authors = names.search_keys(product.work)
-    told = "\x1f".join((model, text(product), product.work.status or "", *titles, "", *authors))
+    work = product.work
+    titles, authors = names.search_keys(work)
+    kinds = (*work.genres, "", work.demographic)  # long stories leave no room for them in the text
+    told = "\x1f".join((model, text(product), work.status or "", *titles, "", *authors, "", *kinds))
     return hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 

@@ -27,6 +27,7 @@ from mangaassist.tokens import estimate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from mangaassist.knowledge.embeddings import Vector
     from mangaassist.knowledge.loading.backoff import Backoff
     from mangaassist.knowledge.loading.embedding import Embeddings, Vectors
     from mangaassist.knowledge.loading.rows import Bad, Good
@@ -107,7 +108,7 @@ class Loader:
         self, rows: Iterable[Good | Bad], progress: Callable[[Report], object] = lambda _: None, *, again: bool = False
     ) -> Report:
         """What loading would do, with the tokens estimated; raises StoreUnavailable and KnowledgeUnavailable."""
-        report = Report(self._embeddings.model)
+        report, began = Report(self._embeddings.model), self._monotonic()
         again = again or (self._search is not None and not self._search.exists())
         for batch in batched(counted(rows, report), READ_AT_ONCE, strict=False):
             for task, change in self._planned(batch, again=again):
@@ -115,6 +116,7 @@ class Loader:
                 if change is Change.TEXT:
                     report.embedding_tokens += estimate(documents.text(task.row.product))
             progress(report)
+        report.milliseconds = round((self._monotonic() - began) * 1000)
         return report
 
     def _planned(self, rows: Sequence[Good], *, again: bool) -> Iterator[tuple[Task, Change]]:
@@ -152,6 +154,7 @@ class _Run:
         self._begun = False
         self._texts: list[Task] = []
         self._waiting: Waiting = deque()
+        self._embedded: list[tuple[Task, Vector]] = []
         self._failures = 0
 
     def take(self, rows: Sequence[Good], *, again: bool) -> None:
@@ -172,13 +175,15 @@ class _Run:
         self._write(facts, Change.FACTS)
         self._embed(self._embeddings.texts_at_once)
         while sum(len(tasks) for tasks, _ in self._waiting) > WAITING_MOST:
-            self._index(self._embedded())
+            self._collect()
+            self._index()
 
     def finish(self, progress: Callable[[Report], object]) -> None:
         """Do the rest."""
         self._embed(1)
         while self._waiting:
-            self._index(self._embedded())
+            self._collect()
+            self._index()
             progress(self._report)
 
     def _embed(self, least: int) -> None:
@@ -189,28 +194,28 @@ class _Run:
             texts = [documents.text(task.row.product) for task in tasks]
             self._waiting.append((tasks, self._pool.submit(self._embeddings.of, texts)))
 
-    def _embedded(self) -> list[tuple[Task, list[float]]]:
-        """The next products with their vectors, as many as are indexed at once."""
-        found: list[tuple[Task, list[float]]] = []
-        while self._waiting and len(found) < INDEXED_AT_ONCE:
+    def _collect(self) -> None:
+        """Wait for the vectors of as many products as are indexed at once."""
+        while self._waiting and len(self._embedded) < INDEXED_AT_ONCE:
             tasks, future = self._waiting[0]
             while not future.done():
                 self._check_time()
                 wait((future,), LOOK_S)
             self._waiting.popleft()
-            found += self._vectors(tasks, future.result())
-        return found
+            self._keep(tasks, future.result())
 
-    def _vectors(self, tasks: Sequence[Task], result: Vectors | Refused) -> list[tuple[Task, list[float]]]:
+    def _keep(self, tasks: Sequence[Task], result: Vectors | Refused) -> None:
+        """Keep vectors until they are indexed; they are paid for."""
         if isinstance(result, Refused):
             for task in tasks:
                 self._fail(task, result.reason)
-            return []
+            return
         self._report.embedding_tokens += result.tokens
-        return list(zip(tasks, result.vectors, strict=True))
+        self._embedded += zip(tasks, result.vectors, strict=True)
 
-    def _index(self, embedded: Sequence[tuple[Task, list[float]]]) -> None:
-        """Index products, and write those that the index has taken."""
+    def _index(self) -> None:
+        """Index the products that have vectors, and write those that the index has taken."""
+        embedded, self._embedded = self._embedded, []
         if not embedded or self._search is None:
             return
         entries = [
@@ -255,14 +260,11 @@ class _Run:
         self._backoff.stop()
         under_way = [(tasks, future) for tasks, future in self._waiting if not future.cancel()]
         self._waiting.clear()
-        limit = time.monotonic() + LAST_S
-        embedded = []
+        wait([future for _, future in under_way], LAST_S)
         for tasks, future in under_way:
-            wait((future,), max(0.0, limit - time.monotonic()))
             if future.done() and not isinstance(result := future.result(), Refused):
-                embedded += self._vectors(tasks, result)
-        for some in batched(embedded, INDEXED_AT_ONCE, strict=False):
-            self._index(some)
+                self._keep(tasks, result)
+        self._index()
         done = self._report.settled
         raise IngestUnfinished(f"the time is over after {done} rows: the next run goes on from there")
 
