@@ -78,10 +78,12 @@ def test_the_message_function_only_reads_and_nobody_who_writes_may_delete_the_in
     assert may == {MESSAGE: READS, INGEST: {*READS, "aoss:CreateIndex", "aoss:WriteDocument"}}
 
 
-def test_who_deploys_reads_no_products(knowledge: Template) -> None:
+def test_who_deploys_may_make_and_fill_the_one_index(knowledge: Template) -> None:
     (statement,) = rules(knowledge, "IndexCreatorData", IndexCreator="arn:aws:iam::123456789012:role/deployer")
     (rule,) = statement["Rules"]
-    assert not [it for it in rule["Permission"] if it.endswith("Document") or it == "aoss:*"]
+    index = {f"aoss:{verb}Index" for verb in ("Create", "Describe", "Update", "Delete")}
+    assert set(rule["Permission"]) == index | {"aoss:ReadDocument", "aoss:WriteDocument"}
+    assert [it.rpartition("/")[2] for it in rule["Resource"]] == ["products"]
 
 
 def test_the_index_is_created_in_a_name_that_may_or_not_at_all(knowledge: Template) -> None:

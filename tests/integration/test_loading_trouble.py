@@ -199,6 +199,17 @@ def test_a_classic_collection_has_one_document_of_a_product_after_every_change(c
     assert classic.items()["p-1"]["index_id"] == second["p-1"], "a new price forgets no document"
 
 
+def test_a_collection_that_takes_no_ids_after_all_is_filled_all_the_same(classic: Shelves) -> None:
+    classic.generation = "nextgen"  # as the deployment believes
+    products = some(3)
+    classic.load(products)
+    assert same(classic, products)
+    products[1] = replace(products[1], synopsis_en="Another story.")
+    classic.load(products)
+    assert same(classic, products)
+    assert len(classic.index.documents()) == 3
+
+
 def test_a_classic_document_stays_findable_while_its_successor_is_refused(classic: Shelves) -> None:
     products = some(2)
     classic.load(products)

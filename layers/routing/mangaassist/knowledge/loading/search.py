@@ -67,7 +67,7 @@ class SearchIndex:
     ) -> None:
         self._session = session
         self._url = f"{endpoint.rstrip('/')}/{name}"
-        self._is_classic = generation == "classic"
+        self._is_classic = self._makes_ids = generation == "classic"
         self._backoff = backoff
 
     @property
@@ -95,14 +95,25 @@ class SearchIndex:
         raise KnowledgeUnavailable("search", _told(status, answer))
 
     def put(self, entries: Sequence[Entry]) -> dict[str, str | Refused]:
-        """Index documents; gives by product the id of its document where that is not the product's, or why not."""
-        older = self._older([entry.id for entry in entries]) if self._is_classic else {}
+        """Index documents; gives by product the id of its document where that is not the product's, or why not.
+
+        Whether a vector collection of the next generation takes ids is told both ways by AWS: one that refuses them is
+        from then on treated as one that makes them itself.
+        """
+        outcome = self._put(entries)
+        if not self._makes_ids and outcome and all(result == NO_IDS for result in outcome.values()):
+            self._makes_ids = True
+            outcome = self._put(entries)
+        return outcome
+
+    def _put(self, entries: Sequence[Entry]) -> dict[str, str | Refused]:
+        older = self._older([entry.id for entry in entries]) if self._makes_ids else {}
         results = self._bulk([(entry.id, self._indexing(entry)) for entry in entries])
         outcome: dict[str, str | Refused] = {}
         gone: set[str] = set()
         for entry in entries:
             result = results[entry.id]
-            if isinstance(result, Refused) or not self._is_classic:
+            if isinstance(result, Refused) or not self._makes_ids:
                 outcome[entry.id] = result if isinstance(result, Refused) else ""
                 continue
             outcome[entry.id] = result
@@ -112,7 +123,7 @@ class SearchIndex:
 
     def delete(self, products: Mapping[str, str]) -> dict[str, Refused]:
         """Delete the documents of products, given with the ids of their documents; gives those that would not go."""
-        if not self._is_classic:
+        if not self._makes_ids:
             return self._delete(products)
         refused: dict[str, Refused] = {}
         for some in batched(products, DOCUMENTS_AT_ONCE, strict=False):
@@ -127,7 +138,7 @@ class SearchIndex:
         return {one: result for one, result in results.items() if isinstance(result, Refused)}
 
     def _indexing(self, entry: Entry) -> bytes:
-        about = {} if self._is_classic else {"_id": entry.id}
+        about = {} if self._makes_ids else {"_id": entry.id}
         return _line({"index": about}) + _line(entry.document)
 
     def _older(self, ids: Sequence[str]) -> dict[str, set[str]]:
@@ -219,7 +230,14 @@ def _result(item: Mapping[str, Any]) -> tuple[str | Refused, bool]:
     if not error and (status < 300 or (action == "delete" and status == _NOT_FOUND)):
         return str(told["_id"]), False
     kind = _type_of(told) or "refused"
-    return Refused(f"search: {kind}, status {status}"), status in _BUSY or kind == _NO_INDEX
+    return _refused(kind, status), status in _BUSY or kind == _NO_INDEX
+
+
+def _refused(kind: str, status: int) -> Refused:
+    return Refused(f"search: {kind}, status {status}")
+
+
+NO_IDS = _refused("illegal_argument_exception", 400)  # what a collection says that makes ids itself
 
 
 def _check(status: int, answer: Any) -> None:
