@@ -130,7 +130,7 @@ def _entry(product: Product, language: str) -> str:
         "status": work.status,
         "first_year": work.first_year,
         "volumes": product.volumes,
-        "latest_volume": product.latest_volume,
+        "latest_volume": None if product.latest_volume == product.volumes else product.latest_volume,
         "latest_date": product.latest_date,
         "price_yen": product.price_yen,
         **_stock(product.stock),
