@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +65,14 @@ def of_kinds(wanted: Set[str], limit: int) -> tuple[str, ...]:
     """Ids of at most `limit` works of these kinds: those that fit more of them first, equals in the file's order."""
     fits = {work.id: len(wanted & {work.demographic, *work.genres}) for work in works().values()}
     return tuple(sorted((work for work in fits if fits[work]), key=lambda work: -fits[work])[:limit])
+
+
+@cache
+def rarity() -> dict[str, float]:
+    """How telling each genre and demographic is, from 0 (every work has it) to about 1: the logarithm of its rarity."""
+    of = [{*work.genres, work.demographic} for work in works().values()]
+    counts = Counter(kind for kinds in of for kind in kinds)
+    return {kind: math.log(len(of) / count) / math.log(len(of)) for kind, count in counts.items()}
 
 
 def kinds_in(text: str) -> set[str]:

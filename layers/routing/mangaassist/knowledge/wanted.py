@@ -33,7 +33,7 @@ _ONGOING = re.compile(
     re.IGNORECASE,
 )
 _LIKENESS = re.compile(
-    r"似(た|て)|みたいな|のような|っぽい|系の|に近い|(好き|すき)な(人|方|ひと|かた|子|友)|(好き|すき)なら|が(好き|面白かった|おもしろかった)"
+    r"似(た|て)|みたいな|のような|っぽい|系の|に近い|同じ(ような)?(雰囲気|感じ|系統|テイスト)|(はま|ハマ)(り|っ)|(好き|すき)な(人|方|ひと|かた|子|友)|(好き|すき)なら|が(好き|面白かった|おもしろかった)"
     r"|\b(similar|similarly|in the vein|vibes?|loved|enjoyed|a fan of|after (reading|finishing))\b"
     r"|(?<!would )(?<!'d )(?<!\bi )\blike\b|\bi (really )?like\b",
     re.IGNORECASE,
