@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from mangaassist.knowledge import spelling
 from mangaassist.knowledge.product import Product, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence, Set
+    from collections.abc import Iterator, Sequence
 
     from mangaassist.routing.question import Question
 
@@ -61,7 +61,8 @@ def matching(question: Question, limit: int = 5) -> tuple[Work, ...]:
     return tuple(works()[work] for work in tuple(dict.fromkeys(found))[: max(limit, 0)])
 
 
-def of_kinds(wanted: Set[str], limit: int) -> tuple[str, ...]:
+@lru_cache(maxsize=256)
+def of_kinds(wanted: frozenset[str], limit: int) -> tuple[str, ...]:
     """Ids of at most `limit` works of these kinds: those that fit more of them first, equals in the file's order."""
     fits = {work.id: len(wanted & {work.demographic, *work.genres}) for work in works().values()}
     return tuple(sorted((work for work in fits if fits[work]), key=lambda work: -fits[work])[:limit])
