@@ -143,6 +143,18 @@ def test_a_short_follow_up_is_searched_with_the_question_before_it() -> None:
     history = ("料理の漫画を教えて", "『食戟のソーマ』はいかがですか。")
     assert "food" in read("ほかには?", *history).kinds
     assert wanted.is_about_catalogue(question.read("ほかには?"), history)
+    later = (*history, "ほかには?", "『美味しんぼ』はいかがですか。")
+    assert "food" in read("もっとほかには?", *later).kinds
+
+
+def test_asking_for_others_wants_works_like_those_named_before_and_not_these() -> None:
+    asked = read("ほかには?", "NARUTOは読んだ", "そうですか。")
+    assert asked.likeness
+    assert "battle" in asked.like or "shonen" in asked.like
+    assert is_refused("naruto", "ほかには?", "NARUTOは読んだ", "そうですか。")
+
+
+def test_small_talk_after_small_talk_is_not_about_the_catalogue() -> None:
     assert not wanted.is_about_catalogue(question.read("ありがとう"), ())
 
 

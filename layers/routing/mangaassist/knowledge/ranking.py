@@ -74,14 +74,16 @@ def best(wanted: Wanted, found: Candidates, products: Mapping[str, Product], lim
 
 def _is_wanted(wanted: Wanted, found: Candidates, product: Product) -> bool:
     named = product.id in found.named
-    if wanted.facts_only and not (named or product.id in found.by_author):
+    is_meant = named or product.id in found.by_author
+    if wanted.facts_only and (found.named or found.by_author) and not is_meant:
         return False
     if wanted.likeness and (named or product.id in wanted.works):
         return False
     if not named and wanted.unwanted.intersection((*product.work.genres, product.work.demographic)):
         return False
     titles, _ = names.search_keys(product.work)
-    if wanted.refuses(product.id, titles, named=named):
+    goes_on = product.id in wanted.works and product.id not in wanted.asked_now  # named before, not by this question
+    if wanted.refuses(product.id, titles, named=named and not goes_on):
         return False
     return named or wanted.status is None or product.work.status == wanted.status
 

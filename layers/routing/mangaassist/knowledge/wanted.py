@@ -18,6 +18,7 @@ READ_CHARACTERS = 240  # of a question: names and tastes are said early, and eve
 NAME_CHARACTERS = 24  # of the longest name that is looked for
 LEAST_KANA = 4  # a shorter hiragana name would be found inside ordinary words
 LEAST_OTHER = 2
+FOLLOWED_MOST = 4  # questions back that a follow-up may go on from
 FOLLOW_UP_CHARACTERS = 24  # a question this short without a name or kind goes on from the one before it
 EMBEDDED_CHARACTERS = 500
 
@@ -90,11 +91,12 @@ class Wanted:
     text: str  # to embed
     names: tuple[str, ...]  # solid spans of the question that may be names
     works: tuple[str, ...] = ()
+    asked_now: frozenset[str] = frozenset()  # those of the works that the question itself names
     kinds: frozenset[str] = frozenset()
     unwanted: frozenset[str] = frozenset()  # kinds
     status: str | None = None
     likeness: bool = False  # other works are wanted than those that are named
-    facts_only: bool = False  # something about the named works is asked, and no others are wished for
+    facts_only: bool = False  # if works are named, something about them is asked, and no others are wished for
     like: frozenset[str] = frozenset()  # the kinds of works that others should be like
     excluded: Unwanted = field(default_factory=lambda: Unwanted())  # by the question itself
     declined: Unwanted = field(default_factory=lambda: Unwanted())  # in the conversation before it
@@ -108,23 +110,23 @@ class Wanted:
 
 def read(question: Question, history: Sequence[str] = ()) -> Wanted:
     """Read what a question wants; `history` is what shopper and assistant said in turn before it."""
-    asked = question
-    if not (question.works or catalogue.kinds_in(question.text)) and len(question.text) <= FOLLOW_UP_CHARACTERS:
-        before = history[-2] if len(history) > 1 else ""
-        asked = reading.read(f"{before}\n{question.text}") if before else question
+    before = _goes_on_from(question, history)
+    asked = reading.read(f"{before}\n{question.text}") if before else question
     text = asked.text[:READ_CHARACTERS]
     kinds, unwanted = map(frozenset, catalogue.kinds_asked(text))
     same_author = bool(asked.works and _SAME_AUTHOR.search(text))
-    like = _kinds_of(asked.works) if asked.works and not same_author and _LIKENESS.search(text) else frozenset()
+    alike = not same_author and bool(_LIKENESS.search(text) or (before and _OTHERS.search(question.text)))
+    like = _kinds_of(asked.works) if asked.works and alike else frozenset()
     return Wanted(
         text=_embedded(_registered(asked), kinds | like),
         names=(*spans(text), *(_authors_of(asked.works) if same_author else ())),
         works=asked.works,
+        asked_now=frozenset(question.works),
         kinds=kinds,
         unwanted=unwanted,
         status=_status(text),
-        likeness=bool(like) or same_author,
-        facts_only=bool(asked.works) and not (like or same_author or kinds or asked.families & _WISHES),
+        likeness=alike or same_author,
+        facts_only=not (alike or same_author or kinds or asked.families & _WISHES),
         like=like,
         excluded=_unwanted(_sayings(question.text, _EXCLUDED)),
         declined=_unwanted(_declined(question.text, history)),
@@ -135,10 +137,19 @@ def is_about_catalogue(question: Question, history: Sequence[str] = ()) -> bool:
     """Whether the catalogue may help to answer: the question asks for it, names a work, or follows one that did."""
     if question.catalogue or question.works:
         return True
-    if question.service or len(history) < 2 or len(question.text) > FOLLOW_UP_CHARACTERS:
-        return False
-    before = reading.read(history[-2])
-    return before.catalogue or bool(before.works)
+    return not question.service and bool(_goes_on_from(question, history))
+
+
+def _goes_on_from(question: Question, history: Sequence[str]) -> str:
+    """What the shopper said before that a short question goes on from: the last that names a work or a kind."""
+    if question.works or len(question.text) > FOLLOW_UP_CHARACTERS or catalogue.kinds_in(question.text):
+        return ""
+    said = [*history[-2 * FOLLOWED_MOST :: 2]]
+    return next((one for one in reversed(said) if _has_subject(one)), "")
+
+
+def _has_subject(text: str) -> bool:
+    return bool(catalogue.kinds_in(text) or reading.read(text).works)
 
 
 def spans(text: str) -> Iterator[str]:
