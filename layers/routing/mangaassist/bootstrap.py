@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from mangaassist.knowledge.loading.intake import Intake
     from mangaassist.knowledge.loading.search import SearchIndex
     from mangaassist.knowledge.shelf import Shelf
-    from mangaassist.knowledge.signing import SearchSigner
     from mangaassist.money.ledger import Ledger
     from mangaassist.routing.failover import Failover
     from mangaassist.routing.store import SituationStore
+    from mangaassist.signing import SearchSigner
     from mangaassist.transport import Transport
 
 MOST_TURNS_AT_ONCE = 64  # in one process: one on Lambda, many in the twin
@@ -260,7 +260,7 @@ def warm_up() -> None:
 @cache
 def search_signer() -> SearchSigner:
     """What signs for the collection; asks for credentials at each renewal, so they never go stale."""
-    from mangaassist.knowledge.signing import SearchSigner
+    from mangaassist.signing import SearchSigner
 
     return SearchSigner(session().get_credentials, os.environ["AWS_REGION"])
 
@@ -272,7 +272,7 @@ def _research() -> Research:
     from mangaassist.knowledge.index import Index
     from mangaassist.knowledge.search import Search
     from mangaassist.knowledge.shelf import Shelf
-    from mangaassist.knowledge.signing import SdkSigner
+    from mangaassist.signing import SdkSigner
 
     chosen = settings()
     signer = SdkSigner(session().get_credentials, dynamodb().meta.region_name, "dynamodb")
