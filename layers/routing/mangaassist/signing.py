@@ -1,7 +1,7 @@
 """Signatures for what our own transport carries: botocore's, and requests-aws4auth's for OpenSearch Serverless.
 
-Credentials are asked for at each request, so they never go stale. Signing raises botocore's errors (BotoCoreError): each
-adapter knows what they mean there.
+Credentials are asked for at each request, so they never go stale. Signing raises botocore's errors (BotoCoreError):
+each adapter knows what they mean there.
 """
 
 from __future__ import annotations
