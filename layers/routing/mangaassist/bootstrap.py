@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mangaassist.knowledge.loading.search import SearchIndex
     from mangaassist.knowledge.shelf import Shelf
     from mangaassist.money.ledger import Ledger
+    from mangaassist.routing.backends import Backend
     from mangaassist.routing.failover import Failover
     from mangaassist.routing.store import SituationStore
     from mangaassist.signing import SearchSigner
@@ -134,7 +135,12 @@ def situation() -> SituationStore:
         settings().situation_table,
         default_policy=policy.preset(settings().policy_preset),
         on_invalid_policy=report.invalid_policy,
+        backends=_backends(),
     )
+
+
+def _backends() -> frozenset[str]:
+    return frozenset(("bedrock", "sagemaker") if settings().sagemaker_endpoint else ("bedrock",))
 
 
 @cache
@@ -325,7 +331,25 @@ def _failover(ledger: Ledger) -> Failover:
         guardrail_id=chosen.guardrail_id,
         guardrail_version=chosen.guardrail_version,
     )
-    return Failover(backends={"bedrock": models}, estimates=Estimates(), purse=ledger, probes=situation())
+    backends: dict[str, Backend] = {"bedrock": models}
+    if chosen.sagemaker_endpoint:
+        backends["sagemaker"] = _endpoint()
+    return Failover(backends=backends, estimates=Estimates(), purse=ledger, probes=situation())
+
+
+def _endpoint() -> Backend:
+    from mangaassist.routing.backends.sagemaker import SageMakerBackend
+    from mangaassist.signing import SdkSigner
+
+    chosen = settings()
+    client = session().client("sagemaker-runtime", region_name=chosen.sagemaker_region)
+    return SageMakerBackend(
+        transport(),
+        SdkSigner(session().get_credentials, chosen.sagemaker_region, "sagemaker"),
+        client.meta.endpoint_url,
+        chosen.sagemaker_endpoint,
+        component=chosen.sagemaker_component,
+    )
 
 
 def _filled_index(backoff: Backoff) -> SearchIndex:

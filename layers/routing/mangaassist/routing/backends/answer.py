@@ -24,8 +24,15 @@ END_LIMIT_S = 0.1  # how long the body may take to end after its last event; the
 class Meaning(Protocol):
     """What the messages of one answer mean; it may keep what it needs of those before."""
 
-    stopped: bool  # the model has said that it is done: what breaks from here on harms nothing
-    complete: bool  # nothing more is to come
+    @property
+    def stopped(self) -> bool:
+        """The model has said that it is done: what breaks from here on harms nothing."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Nothing more is to come."""
+        ...
 
     def events(self, message: Message) -> Iterable[StreamEvent]:
         """What a message brings; raises BackendError."""
