@@ -289,6 +289,7 @@ def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template
         "CapacityStray",
         "ExecutionsFailed",
         "ExecutionsTimedOut",
+        "IngestFailedRows",
         "ApproximateNumberOfMessagesVisible",
     }
     for alarm in alarms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,13 +67,33 @@ def of_kinds(wanted: Set[str], limit: int) -> tuple[str, ...]:
 
 def kinds_in(text: str) -> set[str]:
     """The genres and demographics that a text asks for; the longest word wins where two overlap."""
+    wanted, _ = kinds_asked(text)
+    return wanted
+
+
+def kinds_asked(text: str) -> tuple[set[str], set[str]]:
+    """The genres and demographics that a text asks for, and those that it does not want."""
     rest = f" {' '.join(spelling.tokens(spelling.folded(text)))} "
-    found = set()
+    wanted: set[str] = set()
+    unwanted: set[str] = set()
     for written, kind in _kind_words():
-        if written in rest:
-            found.add(kind)
-            rest = rest.replace(written, " | ")
-    return found
+        at = rest.find(written)
+        while at >= 0:
+            end = at + len(written)
+            denied = _DENIED_AFTER.match(rest, end) or _DENIED_BEFORE.search(rest[max(0, at - 40) : at + 1])
+            (unwanted if denied else wanted).add(kind)
+            rest = rest[:at] + re.sub(r"\S", "|", written) + rest[end:]  # its spaces bound its neighbours too
+            at = rest.find(written)
+    return wanted - unwanted, unwanted
+
+
+_DENIED_AFTER = re.compile(  # folded: after a kind that is not wanted, and before one
+    r"\s?(もの|系|要素|漫画|の漫画)?(が|は|も|を)?(じゃな|ではな|でな|以外|抜き|なし|無し|除|の(な|無)い|(な|無)し|苦手|嫌|きらい|いや|いらな|ありません|ない)"
+)
+_DENIED_BEFORE = re.compile(
+    r"\b(no|not|without|except|excluding|besides|hate|dislike|avoid|anything but|don't (like|want)|dont (like|want))"
+    r"( (a|an|any|the|so|too|very|much|in|on))* $"
+)
 
 
 @cache

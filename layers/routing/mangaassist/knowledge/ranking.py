@@ -77,6 +77,8 @@ def _is_wanted(wanted: Wanted, found: Candidates, product: Product) -> bool:
         return False
     if wanted.likeness and (named or product.id in wanted.works):
         return False
+    if not named and wanted.unwanted.intersection((*product.work.genres, product.work.demographic)):
+        return False
     titles, _ = names.search_keys(product.work)
     if wanted.refuses(product.id, titles, named=named):
         return False
