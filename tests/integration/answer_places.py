@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 from botocore.credentials import Credentials
+from mangaassist.knowledge.signing import SdkSigner
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
@@ -19,7 +20,6 @@ from mangaassist.knowledge.cache.answers import Answer, AnswerStore
 from mangaassist.knowledge.cache.dynamodb import TableAnswers
 from mangaassist.knowledge.cache.redis import RedisAnswers
 from mangaassist.knowledge.calls import TableCaller
-from mangaassist.knowledge.signing import SdkSigner
 from mangaassist.transport import Transport
 from tests.integration import redis_servers, tables
 from tests.integration.wire import ScriptedServer

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import CredentialRetrievalError
+from mangaassist.knowledge.signing import SdkSigner, SearchSigner
 
 from mangaassist.errors import KnowledgeUnavailable
 from mangaassist.knowledge import catalogue
@@ -20,7 +21,6 @@ from mangaassist.knowledge.embeddings import COHERE, DIMENSIONS, TITAN, Embedder
 from mangaassist.knowledge.index import Hit, Index
 from mangaassist.knowledge.product import Product
 from mangaassist.knowledge.shelf import Shelf
-from mangaassist.knowledge.signing import SdkSigner, SearchSigner
 from mangaassist.stores import to_item
 from mangaassist.transport import Transport
 from tests.integration.signatures import FIRST, REGION, SECOND, Renewed, is_signed
