@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 from botocore.credentials import Credentials
-from mangaassist.knowledge.signing import SdkSigner
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
@@ -20,6 +19,7 @@ from mangaassist.knowledge.cache.answers import Answer, AnswerStore
 from mangaassist.knowledge.cache.dynamodb import TableAnswers
 from mangaassist.knowledge.cache.redis import RedisAnswers
 from mangaassist.knowledge.calls import TableCaller
+from mangaassist.signing import SdkSigner
 from mangaassist.transport import Transport
 from tests.integration import redis_servers, tables
 from tests.integration.wire import ScriptedServer
