@@ -165,7 +165,7 @@ class TestSigning:
             raise CredentialRetrievalError(provider="container", error_msg="refused")
 
         server = serve(told(kind.answer))
-        assert reason(kind, lambda: begin(kind, transport, server, lambda: None)) == "no credentials"
+        assert reason(kind, lambda: begin(kind, transport, server, lambda: None)) == "NoCredentialsError"
         assert reason(kind, lambda: begin(kind, transport, server, refused)) == "CredentialRetrievalError"
         assert server.peers == []
 
