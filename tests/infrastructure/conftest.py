@@ -37,6 +37,12 @@ def cache() -> Template:
 
 
 @pytest.fixture(scope="session")
+def sagemaker() -> Template:
+    """The nested template of our own model's endpoint."""
+    return nested("stacks/sagemaker.yaml")
+
+
+@pytest.fixture(scope="session")
 def functions(template: Template) -> dict[str, dict[str, Any]]:
     """The functions' properties by logical id."""
     return template.of_type("AWS::Lambda::Function")
