@@ -78,26 +78,25 @@ class Deployment:
                 return [member for member in map(self.value, value) if member is not NOTHING]
         return value
 
-    def _called(self, function: str, argument: Any) -> Any:  # noqa: C901 -- a table of functions
-        match function.removeprefix("Fn::"), argument:
-            case "Ref", str(name):
-                return self._named(name)
-            case "GetAtt", [str(name), str(attribute)]:
-                return self._made(name, attribute)
+    def _called(self, function: str, argument: Any) -> Any:
+        name = function.removeprefix("Fn::")
+        if name in ("Equals", "Not", "And", "Or", "Contains"):
+            return self._decided(name, argument)
+        if name in ("Select", "Split", "Join", "Sub"):
+            return self._text(name, argument)
+        match name, argument:
+            case "Ref", str(referred):
+                return self._named(referred)
+            case "GetAtt", [str(referred), str(attribute)]:
+                return self._made(referred, attribute)
             case "If", [str(condition), then, otherwise]:
                 return self.value(then if self.holds(condition) else otherwise)
-            case "Sub", str(text):
-                return self._filled(text, {})
-            case "Sub", [str(text), dict(parts)]:
-                return self._filled(text, {name: str(self.value(part)) for name, part in parts.items()})
             case "FindInMap", [table, row, column]:
                 return self.template.document["Mappings"][table][self.value(row)][column]
-            case "Select", [index, values]:
-                return self.value(values)[int(index)]
-            case "Split", [delimiter, text]:
-                return self.value(text).split(delimiter)
-            case "Join", [delimiter, texts]:
-                return delimiter.join(self.value(texts))
+        raise AssertionError(f"{function}: {argument}")
+
+    def _decided(self, function: str, argument: Any) -> bool:
+        match function, argument:
             case "Equals", [left, right]:
                 return str(self.value(left)) == str(self.value(right))
             case "Not", [it]:
@@ -110,12 +109,27 @@ class Deployment:
                 return self.value(it) in values
         raise AssertionError(f"{function}: {argument}")
 
-    def _filled(self, text: str, parts: dict[str, str]) -> str:
-        return re.sub(r"\$\{([^}]+)\}", lambda match: parts.get(match[1]) or str(self._named(match[1], parts)), text)
+    def _text(self, function: str, argument: Any) -> Any:
+        match function, argument:
+            case "Sub", str(text):
+                return self._filled(text, {})
+            case "Sub", [str(text), dict(parts)]:
+                return self._filled(text, {name: str(self.value(part)) for name, part in parts.items()})
+            case "Select", [index, values]:
+                return self.value(values)[int(index)]
+            case "Split", [delimiter, text]:
+                return self.value(text).split(delimiter)
+            case "Join", [delimiter, texts]:
+                return delimiter.join(self.value(texts))
+        raise AssertionError(f"{function}: {argument}")
 
-    def _named(self, name: str, parts: dict[str, str] | None = None) -> Any:
-        if parts and name in parts:
-            return parts[name]
+    def _filled(self, text: str, parts: dict[str, str]) -> str:
+        def part(match: re.Match[str]) -> str:
+            return parts[match[1]] if match[1] in parts else str(self._named(match[1]))
+
+        return re.sub(r"\$\{([^}]+)\}", part, text)
+
+    def _named(self, name: str) -> Any:
         if name == "AWS::NoValue":
             return NOTHING
         if name == "AWS::StackId":
