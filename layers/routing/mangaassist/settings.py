@@ -54,9 +54,9 @@ class Settings(BaseModel):
     cache_endpoint: str = ""  # rediss://host:port
     cache_name: str = ""  # of the cache, where IAM authenticates; empty for a server without
     cache_user: str = ""
-    sagemaker_endpoint: str = ""  # empty where no model of one's own is deployed
-    sagemaker_component: str = ""  # its inference component, where it scales to zero
-    sagemaker_region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "ap-northeast-1"
+    sagemaker_endpoint: str = ""  # the endpoint's name; empty where there is none
+    sagemaker_component: str = ""  # the inference component's, on an endpoint that scales to zero
+    sagemaker_region: Region = "ap-northeast-1"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
