@@ -369,6 +369,13 @@ def test_redis_without_a_cache_is_refused_before_anything_is_made(template: Temp
     assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "EnableCache"}, "true"]}
 
 
+def test_a_cache_that_nobody_would_use_is_not_paid_for(template: Template) -> None:
+    rule = template.document["Rules"]["ACacheIsForUse"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "EnableCache"}, "true"]}
+    (assertion,) = rule["Assertions"]
+    assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "AnswerCache"}, "redis"]}
+
+
 def _accepts(parameter: dict[str, Any], value: str) -> None:
     if "AllowedValues" in parameter:
         assert value in map(str, parameter["AllowedValues"])
