@@ -15,9 +15,9 @@ from mangaassist.knowledge.calls import Caller, TableCaller
 from mangaassist.knowledge.index import Index
 from mangaassist.knowledge.search import Search
 from mangaassist.knowledge.shelf import Shelf
-from mangaassist.knowledge.signing import SdkSigner, SearchSigner
 from mangaassist.routing import question
 from mangaassist.routing.policy import preset_document
+from mangaassist.signing import SdkSigner, SearchSigner
 from mangaassist.transport import Transport
 from tests.e2e.conftest import OFF_PEAK, ask, charges
 from tests.e2e.running import Running, running

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.infrastructure import sagemaker as endpoint
 from tests.infrastructure.cloudformation import ROOT, Template, nested
 from tools.translated import translate
 
@@ -34,6 +36,18 @@ def knowledge() -> Template:
 def cache() -> Template:
     """The nested template of the cache and its network."""
     return nested("stacks/cache.yaml")
+
+
+@pytest.fixture(scope="session")
+def sagemaker() -> Template:
+    """The nested template of our own model's endpoint."""
+    return nested("stacks/sagemaker.yaml")
+
+
+@pytest.fixture
+def deploy(template: Template, sagemaker: Template) -> endpoint.Deploy:
+    """Makes the endpoint's stack with parameters of the main template."""
+    return partial(endpoint.deployed, template, sagemaker)
 
 
 @pytest.fixture(scope="session")

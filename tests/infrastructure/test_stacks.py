@@ -14,8 +14,13 @@ from tests.infrastructure.cloudformation import ROOT, Template, chosen_by, liste
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STACKS = {"KnowledgeStack": ("stacks/knowledge.yaml", "HasSearch"), "CacheStack": ("stacks/cache.yaml", "HasCache")}
-LONGEST = "n" * 24  # what the parameter Name allows
+STACKS = {
+    "KnowledgeStack": ("stacks/knowledge.yaml", "HasSearch"),
+    "CacheStack": ("stacks/cache.yaml", "HasCache"),
+    "SageMakerStack": ("stacks/sagemaker.yaml", "HasEndpoint"),
+}
+ENABLED_BY = {"HasSearch": "EnableSearch", "HasCache": "EnableCache", "HasEndpoint": "EnableSageMaker"}
+LONGEST = {"KnowledgeStack": "n" * 24, "CacheStack": "n" * 24, "SageMakerStack": "n" * 48}  # what Name allows
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -23,8 +28,7 @@ def test_a_stack_exists_only_when_it_is_asked_for(template: Template, stack: str
     path, condition = STACKS[stack]
     assert template.resources[stack]["Condition"] == condition
     assert template.resources[stack]["Properties"]["TemplateURL"] == path
-    parameter = f"Enable{condition.removeprefix('Has')}"
-    assert template.document["Conditions"][condition] == {"Fn::Equals": [{"Ref": parameter}, "true"]}
+    assert template.document["Conditions"][condition] == {"Fn::Equals": [{"Ref": ENABLED_BY[condition]}, "true"]}
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -58,18 +62,18 @@ def test_every_parameter_and_output_of_a_stack_is_explained_and_bounded(stack: s
     for described in (*document.parameters.values(), *document.document["Outputs"].values()):
         assert described["Description"]
     for parameter in document.parameters.values():
-        assert {"AllowedValues", "AllowedPattern"} & set(parameter)
+        assert {"AllowedValues", "AllowedPattern", "MinValue"} & set(parameter)
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_two_stacks_of_one_account_do_not_take_each_others_names(template: Template, stack: str) -> None:
     text, parts = template.resources[stack]["Properties"]["Parameters"]["Name"]["Fn::Sub"]
     guid = {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}
-    assert parts == {"Part": {"Fn::Select": [0, {"Fn::Split": ["-", guid]}]}}
+    assert parts["Part"] == {"Fn::Select": [0, {"Fn::Split": ["-", guid]}]}
     pattern = nested(STACKS[stack][0]).parameters["Name"]["AllowedPattern"]
-    assert re.fullmatch(pattern, text.replace("${Part}", "51af3dc0"))
-    assert re.fullmatch(pattern, LONGEST)
-    assert not re.fullmatch(pattern, LONGEST + "n")
+    assert re.fullmatch(pattern, text.replace("${Part}", "51af3dc0").replace("${Kind}", "ml-p4d-24xlarge"))
+    assert re.fullmatch(pattern, LONGEST[stack])
+    assert not re.fullmatch(pattern, LONGEST[stack] + "n")
 
 
 def test_make_validate_lints_every_nested_template(template: Template) -> None:
@@ -84,10 +88,12 @@ def test_every_environment_may_deploy_nested_stacks() -> None:
         assert "CAPABILITY_AUTO_EXPAND" in environments[name]["deploy"]["parameters"]["capabilities"]
 
 
-def test_only_lists_and_what_narrows_are_about_everything(knowledge: Template, cache: Template) -> None:
+def test_only_lists_and_what_narrows_are_about_everything(
+    knowledge: Template, cache: Template, sagemaker: Template
+) -> None:
     everything = {
         action
-        for template in (knowledge, cache)
+        for template in (knowledge, cache, sagemaker)
         for statement in _statements(template)
         if statement["Effect"] == "Allow" and statement["Resource"] == "*" and "Principal" not in statement
         for action in listed(statement["Action"])

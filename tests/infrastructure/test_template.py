@@ -350,14 +350,15 @@ def test_prod_keeps_room_for_500_turns_at_once(root: Path) -> None:
 def test_prod_keeps_search_awake_once_it_is_on_and_nothing_that_costs_while_idle_is_on_by_itself(
     root: Path, template: Template
 ) -> None:
-    for parameter in ("EnableSearch", "EnableCache"):
+    switches = {"EnableSearch", "EnableCache", "EnableSageMaker"}
+    for parameter in switches:
         assert template.parameters[parameter]["Default"] == "false"
     assert template.parameters["SearchMinimumOcu"]["Default"] == 0
     environments = tomllib.loads((root / "samconfig.toml").read_text("utf-8"))
     for name in ("default", "dev", "staging", "prod"):
         pairs = environments[name]["deploy"]["parameters"]["parameter_overrides"]
         chosen = dict(pair.split("=", 1) for pair in pairs)
-        assert not {"EnableSearch", "EnableCache"} & set(chosen)
+        assert not switches & set(chosen)
         assert (int(chosen.get("SearchMinimumOcu", 0)) > 0) == (name == "prod")
 
 

@@ -19,7 +19,7 @@ from mangaassist.knowledge.cache.answers import Answer, AnswerStore
 from mangaassist.knowledge.cache.dynamodb import TableAnswers
 from mangaassist.knowledge.cache.redis import RedisAnswers
 from mangaassist.knowledge.calls import TableCaller
-from mangaassist.knowledge.signing import SdkSigner
+from mangaassist.signing import SdkSigner
 from mangaassist.transport import Transport
 from tests.integration import redis_servers, tables
 from tests.integration.wire import ScriptedServer

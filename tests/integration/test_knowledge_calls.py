@@ -20,7 +20,7 @@ from mangaassist.knowledge.embeddings import COHERE, DIMENSIONS, TITAN, Embedder
 from mangaassist.knowledge.index import Hit, Index
 from mangaassist.knowledge.product import Product
 from mangaassist.knowledge.shelf import Shelf
-from mangaassist.knowledge.signing import SdkSigner, SearchSigner
+from mangaassist.signing import SdkSigner, SearchSigner
 from mangaassist.stores import to_item
 from mangaassist.transport import Transport
 from tests.integration.signatures import FIRST, REGION, SECOND, Renewed, is_signed
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from botocore.credentials import Credentials
 
-    from mangaassist.knowledge.calls import Signer
+    from mangaassist.signing import Signer
     from tests.integration.wire import Asked, Script
 
 LIMIT_S = 5.0
@@ -165,7 +165,7 @@ class TestSigning:
             raise CredentialRetrievalError(provider="container", error_msg="refused")
 
         server = serve(told(kind.answer))
-        assert reason(kind, lambda: begin(kind, transport, server, lambda: None)) == "no credentials"
+        assert reason(kind, lambda: begin(kind, transport, server, lambda: None)) == "NoCredentialsError"
         assert reason(kind, lambda: begin(kind, transport, server, refused)) == "CredentialRetrievalError"
         assert server.peers == []
 

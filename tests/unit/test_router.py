@@ -27,14 +27,7 @@ def question(*, score: float = 0.1, catalogue: bool = False) -> Question:
 SIMPLE, COMPLEX, CATALOGUE = question(), question(score=0.9), question(catalogue=True)
 PUBLISHED = {name: Capacity(ARN, 1, FOREVER) for name in ("provisioned-sonnet", "provisioned-haiku")}
 SATURATED = {name: Capacity(ARN, 1, FOREVER, saturated_until_s=FOREVER) for name in PUBLISHED}
-WITH_CUSTOM = POLICY.model_copy(
-    update={
-        "targets": {
-            **POLICY.targets,
-            "sagemaker-custom": POLICY.targets["sagemaker-custom"].model_copy(update={"deployed": True}),
-        }
-    }
-)
+WITH_CUSTOM = frozenset(("bedrock", "sagemaker"))
 
 
 @pytest.mark.parametrize(
@@ -81,13 +74,19 @@ def test_the_first_rule_that_holds_chooses_the_chain(
 
 
 def test_catalogue_questions_go_to_the_custom_model_when_it_is_deployed() -> None:
-    route = decide(CATALOGUE, Situation(), WITH_CUSTOM, PEAK)
+    route = decide(CATALOGUE, Situation(backends=WITH_CUSTOM), POLICY, PEAK)
     assert (route.reason, route.chain) == ("manga_specific_query", ("sagemaker-custom", "ondemand-haiku", "catalogue"))
 
 
 def test_a_dead_custom_model_costs_catalogue_questions_nothing() -> None:
-    dead = Situation(health={"sagemaker-custom": Health(failures=3, open_until_s=FOREVER)})
-    assert decide(CATALOGUE, dead, WITH_CUSTOM, NIGHT).reason == "offpeak_simple"
+    health = {"sagemaker-custom": Health(failures=3, open_until_s=FOREVER)}
+    assert decide(CATALOGUE, Situation(health=health, backends=WITH_CUSTOM), POLICY, NIGHT).reason == "offpeak_simple"
+
+
+def test_an_operator_can_take_the_custom_model_out_of_service() -> None:
+    custom = POLICY.targets["sagemaker-custom"].model_copy(update={"deployed": False})
+    without = POLICY.model_copy(update={"targets": {**POLICY.targets, "sagemaker-custom": custom}})
+    assert decide(CATALOGUE, Situation(backends=WITH_CUSTOM), without, NIGHT).reason == "offpeak_simple"
 
 
 def test_an_open_target_is_passed_over_and_a_half_open_one_is_offered() -> None:

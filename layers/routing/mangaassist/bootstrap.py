@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from mangaassist.knowledge.loading.intake import Intake
     from mangaassist.knowledge.loading.search import SearchIndex
     from mangaassist.knowledge.shelf import Shelf
-    from mangaassist.knowledge.signing import SearchSigner
     from mangaassist.money.ledger import Ledger
+    from mangaassist.routing.backends import Backend
     from mangaassist.routing.failover import Failover
     from mangaassist.routing.store import SituationStore
+    from mangaassist.signing import SearchSigner
     from mangaassist.transport import Transport
 
 MOST_TURNS_AT_ONCE = 64  # in one process: one on Lambda, many in the twin
@@ -132,7 +133,12 @@ def situation() -> SituationStore:
         settings().situation_table,
         default_policy=policy.preset(settings().policy_preset),
         on_invalid_policy=report.invalid_policy,
+        backends=_backends(),
     )
+
+
+def _backends() -> frozenset[str]:
+    return frozenset(("bedrock", "sagemaker") if settings().sagemaker_endpoint else ("bedrock",))
 
 
 @cache
@@ -258,7 +264,7 @@ def warm_up() -> None:
 @cache
 def search_signer() -> SearchSigner:
     """What signs for the collection; asks for credentials at each renewal, so they never go stale."""
-    from mangaassist.knowledge.signing import SearchSigner
+    from mangaassist.signing import SearchSigner
 
     return SearchSigner(session().get_credentials, os.environ["AWS_REGION"])
 
@@ -277,7 +283,7 @@ def _research() -> Research:
     from mangaassist.knowledge.index import Index
     from mangaassist.knowledge.search import Search
     from mangaassist.knowledge.shelf import Shelf
-    from mangaassist.knowledge.signing import SdkSigner
+    from mangaassist.signing import SdkSigner
 
     chosen = settings()
     signer = SdkSigner(session().get_credentials, dynamodb().meta.region_name, "dynamodb")
@@ -331,7 +337,25 @@ def _failover(ledger: Ledger) -> Failover:
         guardrail_id=chosen.guardrail_id,
         guardrail_version=chosen.guardrail_version,
     )
-    return Failover(backends={"bedrock": models}, estimates=Estimates(), purse=ledger, probes=situation())
+    backends: dict[str, Backend] = {"bedrock": models}
+    if chosen.sagemaker_endpoint:
+        backends["sagemaker"] = _endpoint()
+    return Failover(backends=backends, estimates=Estimates(), purse=ledger, probes=situation())
+
+
+def _endpoint() -> Backend:
+    from mangaassist.routing.backends.sagemaker import SageMakerBackend
+    from mangaassist.signing import SdkSigner
+
+    chosen = settings()
+    client = session().client("sagemaker-runtime", region_name=chosen.sagemaker_region)
+    return SageMakerBackend(
+        transport(),
+        SdkSigner(session().get_credentials, chosen.sagemaker_region, "sagemaker"),
+        client.meta.endpoint_url,
+        chosen.sagemaker_endpoint,
+        component=chosen.sagemaker_component,
+    )
 
 
 def _filled_index(backoff: Backoff) -> SearchIndex:

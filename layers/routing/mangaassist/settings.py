@@ -54,6 +54,9 @@ class Settings(BaseModel):
     cache_endpoint: str = ""  # rediss://host:port
     cache_name: str = ""  # of the cache, where IAM authenticates; empty for a server without
     cache_user: str = ""
+    sagemaker_endpoint: str = ""  # the endpoint's name; empty where there is none
+    sagemaker_component: str = ""  # the inference component's, on an endpoint that scales to zero
+    sagemaker_region: Region = "ap-northeast-1"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:

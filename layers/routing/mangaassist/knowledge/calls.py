@@ -8,7 +8,9 @@ transport.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError
 
 from mangaassist.errors import KnowledgeUnavailable, Unavailable
 from mangaassist.transport import Request
@@ -16,18 +18,11 @@ from mangaassist.transport import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mangaassist.signing import Signer
     from mangaassist.transport import Exchange, Transport
 
 ANSWER_LIMIT_BYTES = 4 * 1024 * 1024
 _OK = 200
-
-
-class Signer(Protocol):
-    """Signs one request for one service and region."""
-
-    def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str | bytes]:
-        """The request's headers with its signature; raises KnowledgeUnavailable when there are no credentials."""
-        ...
 
 
 class Call[T]:
@@ -111,11 +106,13 @@ class Caller:
         url = f"{self._endpoint}{path}"
         data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         sent = {"content-type": "application/json", "content-length": str(len(data)), **(headers or {})}
-        signed = self._signer.sign("POST", url, sent, data)
         try:
+            signed = self._signer.sign("POST", url, sent, data)
             exchange = self._transport.send(Request("POST", url, signed, data), limit_s)
         except Unavailable as error:
             raise KnowledgeUnavailable(self._service, error.outcome) from error
+        except BotoCoreError as error:
+            raise KnowledgeUnavailable(self._service, type(error).__name__) from error
         return Call(exchange, self._service, read)
 
 

@@ -146,8 +146,8 @@ class Failover:
             if failure is None:
                 yield from reports
                 return
-            if isinstance(failure, Rejected) and not work.policy.targets[name].published_capacity_only:
-                break  # what refuses on demand refuses everywhere; bought capacity may be refused for its own sake
+            if isinstance(failure, Rejected) and not work.policy.targets[name].own_capacity:
+                break  # what refuses on demand refuses everywhere; capacity of one's own may refuse for its own sake
         yield from self._catalogue(work, progress)
         yield from reports
 

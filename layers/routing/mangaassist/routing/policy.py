@@ -136,6 +136,11 @@ class Target(_Part):
     first_text_limit_ms: Milliseconds
     estimate: Estimate
 
+    @property
+    def own_capacity(self) -> bool:
+        """Whether it is bought or deployed for this store alone: then a refusal says nothing of the other targets."""
+        return self.published_capacity_only or self.backend == "sagemaker"
+
 
 class Window(_Part):
     """A daily span of JST in which capacity is provisioned for a target; it may cross midnight."""

@@ -114,7 +114,7 @@ def _spilled(window: Window, policy: Policy, situation: Situation, now_s: float)
 
 
 def _routable(target: Target, situation: Situation, now_s: float) -> bool:
-    if not target.deployed:
+    if not target.deployed or target.backend not in situation.backends:
         return False
     health = situation.health.get(target.name)
     if health is not None and health.is_open(now_s):

@@ -54,3 +54,4 @@ class Situation:
     committed_nano_usd: int = 0  # spent and reserved on this JST day
     capacity: Mapping[str, Capacity] = field(default_factory=dict)
     health: Mapping[str, Health] = field(default_factory=dict)
+    backends: frozenset[str] = frozenset(("bedrock",))  # those that the deployment has

@@ -51,7 +51,9 @@ class SituationStore:
         now_s: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         on_invalid_policy: Callable[[int, str], None],
+        backends: frozenset[str] = frozenset(("bedrock",)),
     ) -> None:
+        """Take the table, and the backends that the deployment has: targets of others are passed over."""
         self._client = client
         self._table = table
         self._now_s = now_s
@@ -59,6 +61,7 @@ class SituationStore:
         self._on_invalid_policy = on_invalid_policy
         self._policy = default_policy
         self._default_policy = default_policy
+        self._backends = backends
         self._seen_version = 0
         self._good_version = 0
         self._view: View | None = None
@@ -103,7 +106,7 @@ class SituationStore:
                 items |= {item["sk"]["S"]: from_item(item) for item in page["Items"]}
         self._adopt(items.get("POLICY"))
         ignored = self._seen_version if self._seen_version != self._good_version else 0
-        return View(_situation(items, today), self._policy, self._good_version, ignored)
+        return View(_situation(items, today, self._backends), self._policy, self._good_version, ignored)
 
     def _adopt(self, override: Mapping[str, Any] | None) -> None:
         """Put an override into force once; one that is invalid is reported once, and the last good one stays."""
@@ -126,7 +129,7 @@ class SituationStore:
             self._note_saturation(target, view)
             if target in view.situation.health and view.situation.health[target].open_until_s:
                 self.note_success(target, view)  # the probe of a target that is busy, and therefore alive
-        if view.policy.targets[target].published_capacity_only and outcome in REFUSALS:
+        if view.policy.targets[target].own_capacity and outcome in REFUSALS:
             outcome = "retired"  # on demand goes on; what was bought is not asked again on every turn
         if not health.counts(outcome):
             return
@@ -227,12 +230,13 @@ def _version(override: Mapping[str, Any]) -> int:
     return version if isinstance(version, int) else -1
 
 
-def _situation(items: Mapping[str, dict[str, Any]], today: str) -> Situation:
+def _situation(items: Mapping[str, dict[str, Any]], today: str, backends: frozenset[str]) -> Situation:
     spend = items.get(f"SPEND#{today}", {})
     return Situation(
         committed_nano_usd=int(spend.get("committed_nano_usd", 0)),
         capacity=_capacity(items),
         health=_rows(items, "HEALTH#", _read_health),
+        backends=backends,
     )
 
 

@@ -7,7 +7,6 @@ repeat what the shopper wrote.
 from __future__ import annotations
 
 import json
-import re
 import time
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,8 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from mangaassist.errors import BackendError, Rejected, Unavailable
 from mangaassist.money.prices import Usage
 from mangaassist.routing.backends import Alive, Stopped, TextDelta, UsageReport
-from mangaassist.routing.backends.eventstream import Decoder, Message
+from mangaassist.routing.backends.answer import Answer
+from mangaassist.routing.backends.refusals import failure
 from mangaassist.tokens import estimate
 from mangaassist.transport import Request
 
@@ -39,10 +39,8 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
     from mangaassist.routing.backends import ModelCall, StreamEvent
-    from mangaassist.transport import Exchange, Transport
-
-ERROR_LIMIT_BYTES = 64 * 1024  # read of a refusal's body
-END_LIMIT_S = 0.1  # how long the body may take to end after its last event; then the connection is given up
+    from mangaassist.routing.backends.eventstream import Message
+    from mangaassist.transport import Transport
 
 _STOP_REASONS = {  # all others end a complete answer
     "max_tokens": "length",
@@ -51,37 +49,7 @@ _STOP_REASONS = {  # all others end a complete answer
     "content_filtered": "filtered",
     "refusal": "filtered",
 }
-_THROTTLED = "throttling throttled toomanyrequests requestlimitexceeded modelnotready servicequotaexceeded"
-_UNAVAILABLE = (
-    "serviceunavailable internalserver internalservererror internalfailure modeltimeout modelerror modelstreamerror"
-)
-_DENIED = (
-    "accessdenied unrecognizedclient expiredtoken invalidsignature signaturedoesnotmatch missingauthenticationtoken "
-    "incompletesignature invalidclienttokenid notauthorized optinrequired requestexpired requesttimetooskewed"
-)
 _COUNTS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")  # in Usage's order
-
-type Verdict = tuple[type[Unavailable | Rejected], str]
-_BY_CODE: dict[str, Verdict] = {
-    **dict.fromkeys(_THROTTLED.split(), (Unavailable, "throttled")),
-    **dict.fromkeys(_UNAVAILABLE.split(), (Unavailable, "unavailable")),
-    **dict.fromkeys(_DENIED.split(), (Rejected, "denied")),
-    "resourcenotfound": (Unavailable, "retired"),  # no such model any more
-    "validation": (Rejected, "invalid"),
-}
-_BY_STATUS: dict[int, Verdict] = {
-    401: (Rejected, "denied"),
-    403: (Rejected, "denied"),
-    408: (Unavailable, "unavailable"),
-    424: (Unavailable, "unavailable"),
-    429: (Unavailable, "throttled"),
-}
-_BY_LEAST_STATUS: tuple[tuple[int, Verdict], ...] = (
-    (500, (Unavailable, "unavailable")),
-    (400, (Rejected, "invalid")),
-    (0, (Unavailable, "garbled")),  # no service of AWS answers so
-)
-_SOUND_CODE = re.compile(r"[A-Za-z]{1,80}")  # anything else stays out of logs
 
 
 class BedrockBackend:
@@ -106,12 +74,12 @@ class BedrockBackend:
         self._lock = Lock()
         self._signers: dict[str, BedrockRuntimeClient] = {}
 
-    def open(self, call: ModelCall, limit_s: float) -> BedrockStream:
+    def open(self, call: ModelCall, limit_s: float) -> Answer:
         """Sign and send the call, within `limit_s` once its region's client exists; raises BackendError."""
         signer = self._signer(_region(call))
         by = self._monotonic() + limit_s
         request = _signed(signer, self._parameters(call))
-        return BedrockStream(self._transport.send(request, by - self._monotonic()), self._monotonic)
+        return Answer(self._transport.send(request, by - self._monotonic()), _Meaning(), self._monotonic)
 
     def _signer(self, region: str) -> BedrockRuntimeClient:
         with self._lock:
@@ -150,99 +118,36 @@ class BedrockBackend:
         return blocks
 
 
-class BedrockStream:
-    """An answer of ConverseStream on its way; made by `BedrockBackend.open`."""
+class _Meaning:
+    """ConverseStream's messages."""
 
-    def __init__(self, exchange: Exchange, monotonic: Callable[[], float]) -> None:
-        self._exchange = exchange
-        self._monotonic = monotonic
-        self._decoder = Decoder()
-        self._refusal = b""
-        self._failure: BackendError | None = None
-        self._stopped = False
-        self._ends_by: float | None = None  # set by the last event
-        self._ended = False
+    def __init__(self) -> None:
+        self.stopped = False
+        self.complete = False
 
-    def poll(self, wait_s: float) -> tuple[StreamEvent, ...] | None:
-        """Give what arrived, waiting at most `wait_s`; () when nothing did, None once the answer is complete.
-
-        A model that works without text (it has started, it reasons) is Alive. Raises BackendError, `cut` when the
-        stream ends before the model does; once the model has stopped, nothing that breaks can harm its answer.
-        """
-        by = self._monotonic() + wait_s
-        try:
-            while not self._ended:
-                events = self._step(by)
-                if events is not None:
-                    return events
-                if self._monotonic() >= by:
-                    return ()
-        except BackendError:
-            if not self._stopped:
-                raise
-            self._ended = True
-        return None
-
-    def close(self) -> None:
-        """Leave: an unfinished answer's connection is closed, a finished one's kept. Safe to call twice."""
-        self._exchange.close()
-
-    def _step(self, by: float) -> tuple[StreamEvent, ...] | None:
-        """Read once: what arrived, () when the time is over, None to go on."""
-        if self._failure is not None:
-            raise self._failure
-        if self._ends_by is not None:
-            by = min(by, self._ends_by)
-        body = self._exchange.read(max(0.0, by - self._monotonic()))
-        if self._exchange.status not in (0, 200):
-            return self._refused(body)
-        if body is None:
-            if not self._stopped:
-                raise Unavailable("cut", "the stream ended")
-            self._ended = True
-            return None
-        if not body:
-            self._ended = self._ends_by is not None and self._monotonic() >= self._ends_by
-            return None if self._ended else ()
-        return self._decode(body) or None
-
-    def _refused(self, body: bytes | None) -> tuple[StreamEvent, ...] | None:
-        """Collect an error's body until the error is known; raises BackendError."""
-        self._refusal += body or b""
-        code = _code(self._exchange.header("x-amzn-errortype"))
-        if code or body is None or len(self._refusal) > ERROR_LIMIT_BYTES:
-            raise _failure(code or _code_within(self._refusal), self._exchange.status)
-        return None if body else ()
-
-    def _decode(self, body: bytes) -> tuple[StreamEvent, ...]:
-        """The events that these bytes complete; a failure among them waits until they have been given."""
-        events: list[StreamEvent] = []
-        try:
-            for message in self._decoder.feed(body):
-                event = self._event(message)
-                if event is not None:
-                    events.append(event)
-        except BackendError as error:
-            self._failure = error
-        return tuple(events)
-
-    def _event(self, message: Message) -> StreamEvent | None:
-        if message.kind != "event":
-            raise _failure(message.name)
+    def events(self, message: Message) -> tuple[StreamEvent, ...]:
+        """What a message brings; raises BackendError."""
         match message.name:
             case "contentBlockDelta":
-                return _delta(_parsed(message.payload))
+                return (_delta(_parsed(message.payload)),)
             case "messageStart" | "contentBlockStart":
-                return Alive()
+                return (Alive(),)
             case "messageStop":
                 stopped = _stopped(_parsed(message.payload))
-                self._stopped = True
-                return stopped
+                self.stopped = True
+                return (stopped,)
             case "metadata":
-                if self._stopped:
-                    self._ends_by = self._monotonic() + END_LIMIT_S
-                return _usage(_parsed(message.payload))
-        return None
+                self.complete = self.stopped
+                return (_usage(_parsed(message.payload)),)
+        return ()
+
+    def rest(self) -> tuple[StreamEvent, ...]:
+        """Nothing: every event is a message of its own."""
+        return ()
+
+    def refusal(self, code: str, status: int) -> BackendError:
+        """Our error for a call that was not served."""
+        return failure(code, status)
 
 
 def _parsed(payload: bytes) -> Any:
@@ -306,7 +211,7 @@ def _signed(client: BedrockRuntimeClient, parameters: dict[str, Any]) -> Request
         raise Unavailable("unavailable", type(error).__name__) from error
     except ClientError as error:
         metadata = error.response.get("ResponseMetadata", {})
-        raise _failure(error.response["Error"]["Code"], metadata.get("HTTPStatusCode", 500)) from error
+        raise failure(error.response["Error"]["Code"], metadata.get("HTTPStatusCode", 500)) from error
     except BotoCoreError as error:
         raise Rejected("invalid", type(error).__name__) from None  # its sentence repeats the parameters
     prepared: Any = answer["request"]
@@ -321,28 +226,3 @@ def _answer_unsent(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
 def _hand_over(http_response: AWSResponse, parsed: dict[str, Any], **_: Any) -> None:
     """Pass the request on to whoever called the client; nothing is shared between calls, so threads cannot mix them."""
     parsed["request"] = http_response.raw
-
-
-def _code(error_type: str) -> str:
-    """The bare code in an error's type, such as `namespace#ThrottlingException:http://...`."""
-    return error_type.split(":")[0].rsplit("#")[-1]
-
-
-def _code_within(refusal: bytes) -> str:
-    try:
-        body = json.loads(refusal)
-    except (ValueError, RecursionError):
-        return ""
-    match body:
-        case {"__type": str(error_type)} | {"code": str(error_type)}:
-            return _code(error_type)
-    return ""
-
-
-def _failure(code: str, status: int = 500) -> BackendError:
-    """Our error for one of the service's, whether it refused the call or broke off the stream."""
-    verdict = _BY_CODE.get(code.lower().removesuffix("exception")) or _BY_STATUS.get(status)
-    if verdict is None:
-        verdict = next(verdict for least, verdict in _BY_LEAST_STATUS if status >= least)
-    kind, outcome = verdict
-    return kind(outcome, f"{code if _SOUND_CODE.fullmatch(code) else 'no code'}, status {status}")
