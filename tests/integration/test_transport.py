@@ -16,7 +16,8 @@ import pytest
 from local.eventstream import event
 from mangaassist.errors import Unavailable
 from mangaassist.routing.backends import Message
-from mangaassist.transport import IDLE_LIMIT_S, IDLE_MOST, STALE_WITHIN_S, Request, Transport
+from mangaassist.sockets import IDLE_LIMIT_S, IDLE_MOST
+from mangaassist.transport import STALE_WITHIN_S, Request, Transport
 from tests.integration.bedrock_calls import START, ask, backend, call, events_of, said, text_of, whole
 from tests.integration.wire import PATIENCE_S, Peer, ScriptedServer, answer, certified, chunk, head, raw
 

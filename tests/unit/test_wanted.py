@@ -56,6 +56,8 @@ def test_an_author_is_found_however_the_name_is_parted() -> None:
         ("連載中の漫画は?", "ongoing"),
         ("a finished series", "completed"),
         ("not finished yet", "ongoing"),
+        ("unfinished romance manga", "ongoing"),
+        ("連載中じゃない漫画は?", "completed"),
         ("漫画は?", None),
     ],
 )
@@ -90,6 +92,46 @@ def test_other_works_of_an_author_are_looked_for_by_the_author() -> None:
 def test_what_was_declined_is_not_recommended_again(text: str, history: tuple[str, ...]) -> None:
     assert is_refused("naruto", text, *history)
     assert not is_refused("bleach", text, *history)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ナルトはまだ読んだことがない",
+        "ナルトを読んだけど面白かった。続きが読みたい",
+        "ナルトを読んだら次は?",
+        "ナルトが好き",
+    ],
+)
+def test_what_was_not_declined_may_be_recommended(said: str) -> None:
+    assert not is_refused("naruto", "おすすめは?", said, "そうですか。")
+
+
+@pytest.mark.parametrize(
+    "said", ["それはパス。別のをください", "違うのがいい", "no thanks, something else", "not that one"]
+)
+def test_what_the_assistant_offered_in_vain_is_declined(said: str) -> None:
+    assert is_refused("naruto", said, "おすすめは?", "『NARUTO』はいかがですか。")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted_kinds", "unwanted_kinds"),
+    [
+        ("恋愛じゃない少年漫画のおすすめは?", {"shonen"}, {"romance"}),
+        ("ホラー以外のおすすめ漫画は?", set(), {"horror"}),
+        ("ホラーが苦手です。おすすめは?", set(), {"horror"}),
+        ("I don't like horror. Recommend manga", set(), {"horror"}),
+        ("recommend action manga with no romance", {"action"}, {"romance"}),
+        ("スポーツ抜きの少年漫画は?", {"shonen"}, {"sports"}),
+        ("恋愛の少女漫画", {"romance", "shojo"}, set()),
+    ],
+)
+def test_kinds_that_are_not_wanted_are_not_taken_for_wishes(
+    text: str, wanted_kinds: set[str], unwanted_kinds: set[str]
+) -> None:
+    asked = read(text)
+    assert set(asked.kinds) == wanted_kinds
+    assert set(asked.unwanted) == unwanted_kinds
 
 
 def test_a_declined_work_that_is_asked_for_by_name_is_shown() -> None:

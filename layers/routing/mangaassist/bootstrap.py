@@ -115,11 +115,9 @@ def bedrock(region: str) -> BedrockRuntimeClient:
 @cache
 def transport() -> Transport:
     """What carries model calls; it trusts whom botocore trusts."""
-    from botocore.httpsession import get_cert_path
-
     from mangaassist.transport import Transport
 
-    return Transport(ca_bundle=os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))
+    return Transport(ca_bundle=_trusted())
 
 
 @cache
@@ -265,6 +263,13 @@ def search_signer() -> SearchSigner:
     return SearchSigner(session().get_credentials, os.environ["AWS_REGION"])
 
 
+def _trusted() -> str:
+    """The file of certificates that botocore trusts."""
+    from botocore.httpsession import get_cert_path
+
+    return os.environ.get("AWS_CA_BUNDLE") or str(get_cert_path(True))
+
+
 def _research() -> Research:
     from mangaassist.chat.research import Research
     from mangaassist.knowledge.calls import Caller, TableCaller
@@ -297,15 +302,16 @@ def _kept_answers(tables: TableCaller, shelf: Shelf) -> KeptAnswers | None:
         return None
     store: AnswerStore
     if chosen.answer_cache == "redis":
-        from mangaassist.knowledge.cache import redis
+        from mangaassist.knowledge.cache.redis import RedisAnswers, SignedPassword
+        from mangaassist.knowledge.cache.resp import Server
 
-        password = None
+        login = None
         if chosen.cache_name:
-            password = redis.SignedPassword(
-                session().get_credentials, dynamodb().meta.region_name, chosen.cache_name, chosen.cache_user
-            )
-        limit_s = situation().policy.knowledge.cache_ms / 1000
-        store = redis.RedisAnswers(redis.Connector(chosen.cache_endpoint, limit_s, password=password))
+            credentials, region = session().get_credentials, dynamodb().meta.region_name
+            login = SignedPassword(credentials, region, chosen.cache_name, chosen.cache_user)
+        server = Server(chosen.cache_endpoint, ca_bundle=_trusted(), login=login)
+        server.warm_up()
+        store = RedisAnswers(server)
     else:
         from mangaassist.knowledge.cache.dynamodb import TableAnswers
 

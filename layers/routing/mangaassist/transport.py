@@ -8,29 +8,23 @@ notices; a finished one leaves its connection to the next call.
 
 from __future__ import annotations
 
-import socket
-import ssl
 import time
-from collections import deque
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import h11
 
 from mangaassist.errors import Unavailable
+from mangaassist.sockets import PORTS, Dialler, Idle, Origin, countdown, receive
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping, Sequence
 
-IDLE_LIMIT_S = 50.0  # services close idle connections after a minute
-IDLE_MOST = 16  # connections kept in all; a process rarely runs more turns at once
 STALE_WITHIN_S = 0.3  # a kept connection that dies this soon was dead before; later, the service may have charged
-ADDRESSES_MOST = 3  # of a host's; each but the last gets half of the time that is left
 HEAD_LIMIT_BYTES = 32 * 1024  # of an answer's status line and headers
 PIECE_BYTES = 64 * 1024  # read at once
-LEAST_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +35,6 @@ class Request:
     url: str
     headers: Mapping[str, str | bytes]
     body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Whom a connection leads to."""
-
-    tls: bool
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, url: str) -> Origin:
-        """The origin of an http or https address."""
-        parts = urlsplit(url)
-        tls = parts.scheme == "https"
-        return cls(tls=tls, host=parts.hostname or "", port=parts.port or (443 if tls else 80))
-
-    @property
-    def authority(self) -> str:
-        """The `Host` header, which signatures cover: without the scheme's own port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
 class Connection:
@@ -83,7 +55,7 @@ class Connection:
             for name, value in request.headers.items()
         ]
         if all(name.lower() != b"host" for name, _ in headers):  # of botocore's two signers, one sets it
-            headers.append((b"Host", self.origin.authority.encode()))
+            headers.append((b"Host", _authority(self.origin).encode()))
         pieces = (
             self.http.send(h11.Request(method=request.method, target=target, headers=headers)),
             self.http.send(h11.Data(data=request.body)),
@@ -96,15 +68,7 @@ class Connection:
 
     def receive(self, wait_s: float) -> bytes | None:
         """Read what is there, waiting at most `wait_s`: None when nothing is, b"" at the end; raises OSError."""
-        self.sock.settimeout(wait_s)
-        try:
-            return self.sock.recv(PIECE_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
-        except TimeoutError as error:
-            if error.errno is not None:  # the system's own verdict on a dead connection, not our time limit
-                raise
-            return None
+        return receive(self.sock, wait_s, PIECE_BYTES)
 
     def is_alive(self) -> bool:
         """Whether an idle connection is as we left it: open, and silent."""
@@ -231,15 +195,13 @@ class Transport:
 
     def __init__(self, ca_bundle: str | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Trust the certificates of `ca_bundle`, a file of PEM certificates, or the system's."""
-        self._ca_bundle = ca_bundle
         self._monotonic = monotonic
-        self._lock = Lock()
-        self._idle: deque[Connection] = deque()
-        self._tls: ssl.SSLContext | None = None
+        self._dialler = Dialler(ca_bundle, ["http/1.1"])
+        self._idle: Idle[Connection] = Idle(monotonic)
 
     def warm_up(self) -> None:
         """Read the trusted certificates now, 20 ms that the first call need not wait for."""
-        self._context()
+        self._dialler.warm_up()
 
     def send(self, request: Request, limit_s: float) -> Exchange:
         """Connect if need be and send, within `limit_s`, without waiting for the answer.
@@ -247,7 +209,7 @@ class Transport:
         Resolving the host's name has the resolver's own limits. Raises Unavailable.
         """
         left_s = self.countdown(limit_s)
-        while (kept := self._take(Origin.of(request.url))) is not None:
+        while (kept := self._idle.take(Origin.of(request.url))) is not None:
             try:
                 kept.send(request, left_s)
             except OSError:  # it died while idle
@@ -260,7 +222,7 @@ class Transport:
         """Send on a new connection; raises Unavailable."""
         origin = Origin.of(request.url)
         try:
-            connection = Connection(origin, self._dial(origin, left_s))
+            connection = Connection(origin, self._dialler.dial(origin, left_s))
             try:
                 connection.send(request, left_s)
             except BaseException:
@@ -272,76 +234,22 @@ class Transport:
 
     def countdown(self, limit_s: float) -> Callable[[], float]:
         """How much is left of a time that begins now, never negative."""
-        by = self._monotonic() + limit_s
-        return lambda: max(0.0, by - self._monotonic())
+        return countdown(limit_s, self._monotonic)
 
     def keep(self, connection: Connection) -> None:
         """Keep a connection whose exchange is finished; the one idle longest makes room."""
         connection.http.start_next_cycle()
-        connection.idle_since = self._monotonic()
-        with self._lock:
-            self._idle.append(connection)
-            surplus = self._idle.popleft() if len(self._idle) > IDLE_MOST else None
-        if surplus is not None:
-            surplus.close()
+        self._idle.keep(connection)
 
     def close(self) -> None:
         """Close the idle connections; those of running calls are theirs to close."""
-        with self._lock:
-            idle = [*self._idle]
-            self._idle.clear()
-        for connection in idle:
-            connection.close()
-
-    def _take(self, origin: Origin) -> Connection | None:
-        """The kept connection used last, if one is still good."""
-        while True:
-            with self._lock:
-                found = next((kept for kept in reversed(self._idle) if kept.origin == origin), None)
-                if found is None:
-                    return None
-                self._idle.remove(found)
-            if self._monotonic() - found.idle_since <= IDLE_LIMIT_S and found.is_alive():
-                return found
-            found.close()
-
-    def _dial(self, origin: Origin, left_s: Callable[[], float]) -> socket.socket:
-        """A connected socket, TLS included; raises OSError."""
-        sock = _connected(origin, left_s)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if origin.tls:
-                sock.settimeout(max(LEAST_S, left_s()))  # zero would mean a handshake without waiting
-                sock = self._context().wrap_socket(sock, server_hostname=origin.host)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-    def _context(self) -> ssl.SSLContext:
-        with self._lock:
-            if self._tls is None:
-                self._tls = ssl.create_default_context(cafile=self._ca_bundle)
-                self._tls.set_alpn_protocols(["http/1.1"])
-            return self._tls
+        self._idle.close()
 
 
-def _connected(origin: Origin, left_s: Callable[[], float]) -> socket.socket:
-    """Try a host's addresses in the resolver's order, so that one that is silent cannot take all of the time."""
-    addresses = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)[:ADDRESSES_MOST]
-    for place, (family, kind, protocol, _, address) in enumerate(addresses, start=1):
-        is_last = place == len(addresses)
-        sock = socket.socket(family, kind, protocol)
-        sock.settimeout(left_s() if is_last else left_s() / 2)
-        try:
-            sock.connect(address)
-        except OSError:
-            sock.close()
-            if is_last:
-                raise
-        else:
-            return sock
-    raise OSError("no address")
+def _authority(origin: Origin) -> str:
+    """The `Host` header, which signatures cover: without the scheme's own port."""
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    return host if origin.port == PORTS["https" if origin.tls else "http"] else f"{host}:{origin.port}"
 
 
 def _no_time() -> float:

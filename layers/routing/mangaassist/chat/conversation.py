@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mangaassist.capacity.use import of_turn
@@ -139,6 +140,7 @@ class Conversation:
             self._guarded("memory", lambda: self._remember(turn))
         self._guarded("utilisation", lambda: self._note_use(turn))
         self._guarded("answers", lambda: self._keep(turn))
+        self._stores.research.end(turn.findings)
         report.turn(turn)
 
     def _guarded(self, part: str, work: Callable[[], None]) -> bool:
@@ -156,7 +158,7 @@ class Conversation:
 
     def _converse(self, turn: Turn) -> None:
         """Give a kept answer, or run the chain, passing on what it says and listening for the shopper meanwhile."""
-        self._stores.research.finish(turn.findings, self._spare_s(turn))
+        self._stores.research.finish(turn.findings, lambda: self._spare_s(turn))
         if turn.findings.kept:
             self._give(turn, turn.findings.kept.answer)
             return
@@ -204,7 +206,7 @@ class Conversation:
             route=turn.route if turn.known else report.without_accounts(turn.route),
             prompt=Prompt(
                 turn.findings.system_prompt(),
-                turn.session.history,
+                tuple(replace(message, text=notes.harmless(message.text)) for message in turn.session.history),
                 notes.asked(turn.question.text, turn.findings.products, turn.question.language),
             ),
             policy=policy,
@@ -276,9 +278,12 @@ class Conversation:
     def _settle(self, turn: Turn) -> None:
         """Write what the turn cost; what cannot be written goes to the log."""
         account = report.account(turn)
-        if account.is_empty or not turn.known:
+        if account.is_empty:
             return
-        if not self._guarded("ledger", lambda: self._stores.ledger.settle(account, in_time=turn.has_time_to_settle)):
+        ledger = self._stores.ledger
+        if not turn.known or not self._guarded(
+            "ledger", lambda: ledger.settle(account, in_time=turn.has_time_to_settle)
+        ):
             report.unsettled(account)
 
     def _note_use(self, turn: Turn) -> None:
@@ -290,7 +295,7 @@ class Conversation:
                 self._stores.utilisation.note(capacity, use)
 
     def _keep(self, turn: Turn) -> None:
-        """Keep an answer that holds for everybody, and let go of what was held while finding out."""
+        """Keep an answer that holds for everybody."""
         research, progress = self._stores.research, turn.progress
         voices = sum(attempt.first_text_ms is not None for attempt in progress.attempts)
         keepable = turn.findings.may_be_kept(
@@ -298,7 +303,6 @@ class Conversation:
         )
         if keepable and not turn.corrected and turn.reference is None and turn.has_time_for_tables():
             research.keep(turn.findings, progress.text, target=progress.target, model=progress.model)
-        research.end(turn.findings)
 
     def _finish(self, turn: Turn) -> None:
         """Leave the frames on record, and serve who asked to resume meanwhile."""

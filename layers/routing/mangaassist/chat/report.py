@@ -6,10 +6,10 @@ Logs and metrics carry ids, names, times and amounts, never a word of what was s
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from mangaassist.knowledge import notes
+from mangaassist.knowledge import claims
 from mangaassist.money.ledger import TurnAccount, attempt_fields
 from mangaassist.money.prices import Usage, usd
 from mangaassist.observability import count, logger, milliseconds, of_window
@@ -37,7 +37,7 @@ def end_fields(turn: Turn) -> dict[str, Any]:
         "cost_usd": usd(account(turn).cost_nano_usd),
         "first_text_ms": first_text_ms(turn),
         "total_ms": total_ms(turn),
-        "citations": notes.citations(turn.findings.products, progress.text),
+        "citations": claims.citations(turn.findings.products, progress.text),
     }
 
 
@@ -153,7 +153,11 @@ def unsettled(account: TurnAccount) -> None:
     """The ledger could not be written: its line goes to the log, from where it can be entered."""
     logger.error(
         "an account could not be settled",
-        extra={"turn_id": account.turn_id, "lines": [attempt_fields(attempt) for attempt in account.attempts]},
+        extra={
+            "turn_id": account.turn_id,
+            "lines": [attempt_fields(attempt) for attempt in account.attempts],
+            "lookup": asdict(account.lookup) if account.lookup else None,
+        },
     )
     count("LedgerWriteFailed")
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mangaassist.chat import report
-from mangaassist.knowledge import catalogue, notes, wanted
+from mangaassist.knowledge import catalogue, claims, notes, wanted
 from mangaassist.knowledge.product import Product
 from mangaassist.knowledge.search import Found
 from mangaassist.money.ledger import Charge
 from mangaassist.routing.policy import CATALOGUE
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from datetime import date
 
     from mangaassist.knowledge.cache.kept import Inquiry, Kept, KeptAnswers
@@ -31,7 +31,7 @@ FALLBACK_WORKS = 5  # of the catalogue answer
 
 @dataclass
 class Findings:
-    """What one turn has found out; made by `Research.begin`."""
+    """What one turn has found out: nothing yet, or what `Research` has put in."""
 
     policy: Policy
     about_catalogue: bool = False
@@ -40,11 +40,12 @@ class Findings:
     found: Found = field(default_factory=Found)
     kept: Kept | None = None
     claimed: bool = False
+    offered: tuple[Product, ...] = ()  # by the catalogue answer
 
     @property
     def products(self) -> tuple[Product, ...]:
         """The products that the answer rests on."""
-        return self.kept.products if self.kept else self.found.products
+        return self.kept.products if self.kept else self.offered or self.found.products
 
     def system_prompt(self) -> str:
         """The policy's system prompt, with the rules of grounding where they apply."""
@@ -52,26 +53,28 @@ class Findings:
         return notes.system(prompt, self.products, about_catalogue=self.about_catalogue)
 
     def catalogue_answer(self, question: Question) -> str:
-        """What can be said without a model."""
+        """What can be said without a model; what it offers can be cited then."""
         products: Sequence[Product] = self.found.products
         if not products and not self.found.priced:  # nothing was looked up, or the table is out of reach
             products = [Product(work) for work in catalogue.matching(question, FALLBACK_WORKS)]
-        return catalogue.answer(question, products[:FALLBACK_WORKS])
+        self.offered = tuple(products[:FALLBACK_WORKS])
+        return catalogue.answer(question, self.offered)
 
     def correction(self, question: Question, text: str) -> str:
         """What has to follow an answer that states prices which the catalogue does not; usually nothing."""
-        if not self.about_catalogue or self.kept or not notes.unfounded_prices(text, self.products, question.text):
+        if not self.about_catalogue or self.kept or not claims.unfounded_prices(text, self.products, question.text):
             return ""
-        return notes.correction(question.language, self.products, text)
+        return claims.correction(question.language, self.products, text)
 
     def charge(self, day: date) -> Charge | None:
         """What the embedding cost on a JST day; None when there was none."""
-        embedded = self.found.embedded
-        if embedded is None:
+        if self.lookup is None or self.lookup.sent is None:
             return None
-        price = self.policy.knowledge.embedding_prices.get(embedded.model)
-        cost_nano_usd = embedded.tokens * price.input_nano_usd if price else 0
-        return Charge(embedded.model, embedded.tokens, embedded.estimated, cost_nano_usd, day.isoformat())
+        found = self.found.embedded
+        model, tokens, estimated = (found.model, found.tokens, found.estimated) if found else (*self.lookup.sent, True)
+        price = self.policy.knowledge.embedding_prices.get(model)
+        cost_nano_usd = tokens * price.input_nano_usd if price else 0
+        return Charge(model, tokens, estimated, cost_nano_usd, day.isoformat())
 
     def may_be_kept(self, *, target: str, finish: str, voices: int, wants_quality: bool) -> bool:
         """Whether an answer holds for everybody: whole, by one model of the class that was wanted, from sure facts."""
@@ -79,6 +82,10 @@ class Findings:
             return False
         if wants_quality and self.policy.targets[target].quality != "quality":
             return False
+        return self.is_sure()
+
+    def is_sure(self) -> bool:
+        """Whether all that an answer may rest on was found: only then can it be kept, or waited for."""
         return self.found.priced and bool(self.found.products) and not self.found.missing
 
 
@@ -101,16 +108,16 @@ class Research:
                 findings.lookup = self._search.begin(wanted.read(question, history), lookup_s, may_spend=may_spend)
         return findings
 
-    def finish(self, findings: Findings, wait_s: float) -> None:
+    def finish(self, findings: Findings, spare_s: Callable[[], float]) -> None:
         """End the search, look for an answer to another wording, and let one turn alone answer a burst.
 
-        `wait_s` is what the turn can wait for another one's answer to the same question.
+        `spare_s` tells, at any moment, how long the turn can still wait for another one's answer to the same question.
         """
         with _guarded():
             if findings.lookup is not None:
                 findings.found = findings.lookup.finish(findings.policy.knowledge.results)
             if self._answers and findings.inquiry and findings.kept is None:
-                self._share(findings, self._answers, findings.inquiry, wait_s)
+                self._share(findings, self._answers, findings.inquiry, spare_s)
 
     def keep(self, findings: Findings, text: str, *, target: str, model: str) -> None:
         """Keep an answer for the next shopper who asks the same."""
@@ -145,16 +152,18 @@ class Research:
             findings.kept = answers.exact(findings.inquiry, limit_s)
 
     @staticmethod
-    def _share(findings: Findings, answers: KeptAnswers, inquiry: Inquiry, wait_s: float) -> None:
+    def _share(findings: Findings, answers: KeptAnswers, inquiry: Inquiry, spare_s: Callable[[], float]) -> None:
         """Find another wording's answer, or claim the question, or wait for who has."""
         knowledge = findings.policy.knowledge
         limit_s = knowledge.cache_ms / 1000
         if findings.found.vector is not None:
             findings.kept = answers.near(inquiry, findings.found.vector, knowledge.near_similarity, limit_s)
-        if findings.kept is None:
-            findings.claimed = answers.claim(inquiry, limit_s)
-            if not findings.claimed:
-                findings.kept = answers.awaited(inquiry, min(wait_s, knowledge.same_question_wait_ms / 1000), limit_s)
+        if findings.kept is not None or not findings.is_sure():
+            return
+        findings.claimed = answers.claim(inquiry, limit_s)
+        if not findings.claimed:
+            wait_s = min(spare_s(), knowledge.same_question_wait_ms / 1000)
+            findings.kept, findings.claimed = answers.awaited(inquiry, wait_s, limit_s)
 
 
 @contextmanager
@@ -164,7 +173,7 @@ def _guarded() -> Generator[None]:
         try:
             yield
         except Exception:
-            report.unfinished("knowledge")
+            report.unfinished("finding out")
             raise
 
 

@@ -38,7 +38,6 @@ class Call[T]:
         self._service = service
         self._read = read
         self._body = bytearray()
-        self._done = False
 
     def poll(self, wait_s: float) -> T | None:
         """The answer, waiting at most `wait_s` for it; None when it is not there yet.

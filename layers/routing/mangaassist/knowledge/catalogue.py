@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+import math
+import re
+from collections import Counter
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +14,7 @@ from mangaassist.knowledge import spelling
 from mangaassist.knowledge.product import Product, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence, Set
+    from collections.abc import Iterator, Sequence
 
     from mangaassist.routing.question import Question
 
@@ -58,21 +61,50 @@ def matching(question: Question, limit: int = 5) -> tuple[Work, ...]:
     return tuple(works()[work] for work in tuple(dict.fromkeys(found))[: max(limit, 0)])
 
 
-def of_kinds(wanted: Set[str], limit: int) -> tuple[str, ...]:
+@lru_cache(maxsize=256)
+def of_kinds(wanted: frozenset[str], limit: int) -> tuple[str, ...]:
     """Ids of at most `limit` works of these kinds: those that fit more of them first, equals in the file's order."""
     fits = {work.id: len(wanted & {work.demographic, *work.genres}) for work in works().values()}
     return tuple(sorted((work for work in fits if fits[work]), key=lambda work: -fits[work])[:limit])
 
 
+@cache
+def rarity() -> dict[str, float]:
+    """How telling each genre and demographic is, from 0 (every work has it) to about 1: the logarithm of its rarity."""
+    of = [{*work.genres, work.demographic} for work in works().values()]
+    counts = Counter(kind for kinds in of for kind in kinds)
+    return {kind: math.log(len(of) / count) / math.log(len(of)) for kind, count in counts.items()}
+
+
 def kinds_in(text: str) -> set[str]:
     """The genres and demographics that a text asks for; the longest word wins where two overlap."""
+    wanted, _ = kinds_asked(text)
+    return wanted
+
+
+def kinds_asked(text: str) -> tuple[set[str], set[str]]:
+    """The genres and demographics that a text asks for, and those that it does not want."""
     rest = f" {' '.join(spelling.tokens(spelling.folded(text)))} "
-    found = set()
+    wanted: set[str] = set()
+    unwanted: set[str] = set()
     for written, kind in _kind_words():
-        if written in rest:
-            found.add(kind)
-            rest = rest.replace(written, " | ")
-    return found
+        at = rest.find(written)
+        while at >= 0:
+            end = at + len(written)
+            denied = _DENIED_AFTER.match(rest, end) or _DENIED_BEFORE.search(rest[max(0, at - 40) : at + 1])
+            (unwanted if denied else wanted).add(kind)
+            rest = rest[:at] + re.sub(r"\S", "|", written) + rest[end:]  # its spaces bound its neighbours too
+            at = rest.find(written)
+    return wanted - unwanted, unwanted
+
+
+_DENIED_AFTER = re.compile(  # folded: after a kind that is not wanted, and before one
+    r"\s?(もの|系|要素|漫画|の漫画)?(が|は|も|を)?(じゃな|ではな|でな|以外|抜き|なし|無し|除|の(な|無)い|(な|無)し|苦手|嫌|きらい|いや|いらな|ありません|ない)"
+)
+_DENIED_BEFORE = re.compile(
+    r"\b(no|not|without|except|excluding|besides|hate|dislike|avoid|anything but|don't (like|want)|dont (like|want))"
+    r"( (a|an|any|the|so|too|very|much|in|on))* $"
+)
 
 
 @cache

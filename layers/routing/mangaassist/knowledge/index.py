@@ -1,4 +1,4 @@
-"""The search index: what a product's document is, and the two questions that a turn asks of it.
+"""The search index: what a product's document is, and the questions that a turn asks of it.
 
 OpenSearch Serverless, vector search collection: exact matches on the spellings of titles and authors, and the nearest
 vectors. Prices and stock are not in it: they would be stale.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from mangaassist.errors import KnowledgeUnavailable
 from mangaassist.knowledge import catalogue, ranking
 from mangaassist.knowledge.product import Product
+from mangaassist.knowledge.shelf import MOST_AT_ONCE
+from mangaassist.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from mangaassist.knowledge.wanted import Wanted
 
 SHELF_SHARE = 0.25  # of the limit is kept for the table, whose word on price and stock is the last
+SENDING_SHARE = 0.3
 CANDIDATES = 24
 
 
@@ -50,6 +53,7 @@ class Lookup:
     named: Call[tuple[Hit, ...]] | None = None
     of_kinds: Call[tuple[Hit, ...]] | None = None
     embedding: Call[Embedded] | None = None
+    sent: tuple[str, int] | None = None  # model and estimated tokens of an embedding that may be charged
     missing: list[str] = field(default_factory=list)
 
     def finish(self, limit: int) -> Found:
@@ -98,7 +102,8 @@ class Lookup:
         if not ids:
             return {}
         try:
-            return self._waited("products", self.search.shelf.begin(ids, self._left_s()), self._left_s)
+            some = tuple(ids)[:MOST_AT_ONCE]
+            return self._waited("products", self.search.shelf.begin(some, self._left_s()), self._left_s)
         except KnowledgeUnavailable:
             self.missing.append("products")
             return None
@@ -115,7 +120,12 @@ class Lookup:
     def _left_s(self) -> float:
         return max(0.0, self.by - self.search.monotonic())
 
+    def sending_s(self) -> float:
+        """How long one call may take to be sent: connecting to who does not answer must leave time for the others."""
+        return min(SENDING_SHARE * self.limit_s, self.search_left_s())
+
     def search_left_s(self) -> float:
+        """How long the index and the embedding may still take."""
         return max(0.0, self.by - SHELF_SHARE * self.limit_s - self.search.monotonic())
 
 
@@ -140,15 +150,17 @@ class Search:
         if self.index is None or self.embedder is None:
             return lookup
         try:
-            if may_spend:
-                lookup.embedding = self.embedder.begin(wanted.text, limit_s)
-        except KnowledgeUnavailable:
-            lookup.missing.append("embedding")
-        try:
             if wanted.names:
-                lookup.named = self.index.begin_named(wanted.names, CANDIDATES, lookup.search_left_s())
+                lookup.named = self.index.begin_named(wanted.names, CANDIDATES, lookup.sending_s())
             if kinds := wanted.kinds | wanted.like:
-                lookup.of_kinds = self.index.begin_of_kinds(kinds, CANDIDATES, lookup.search_left_s(), wanted.status)
+                lookup.of_kinds = self.index.begin_of_kinds(kinds, CANDIDATES, lookup.sending_s(), wanted.status)
         except KnowledgeUnavailable:
             lookup.missing.append("search")
+            return lookup  # whose nearest vectors would not come either
+        try:
+            if may_spend:
+                lookup.embedding = self.embedder.begin(wanted.text, lookup.sending_s())
+                lookup.sent = (self.embedder.model, estimate(wanted.text))
+        except KnowledgeUnavailable:
+            lookup.missing.append("embedding")
         return lookup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mangaassist.errors import KnowledgeUnavailable
 from mangaassist.knowledge.product import Product, product
 from mangaassist.stores import from_item, to_attribute
 
@@ -27,6 +28,8 @@ class Shelf:
         keys = [{"id": to_attribute(one)} for one in dict.fromkeys(ids)]
 
         def read(answer: Any) -> dict[str, Product]:
+            if answer.get("UnprocessedKeys"):  # a product that was not read must not look like one that is not sold
+                raise KnowledgeUnavailable("dynamodb", "throttled")
             items = (from_item(item) for item in answer["Responses"][self._table])
             return {found.id: found for found in map(product, items)}
 

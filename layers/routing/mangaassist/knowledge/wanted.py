@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from mangaassist.knowledge import catalogue, names, spelling
@@ -23,17 +22,17 @@ FOLLOW_UP_CHARACTERS = 24  # a question this short without a name or kind goes o
 EMBEDDED_CHARACTERS = 500
 
 _COMPLETED = re.compile(
-    r"完結(?!して(い)?な|してません|していません|前|まで)|終わって(る|い)"
+    r"連載中(じゃな|ではな|以外)|完結(?!じゃな|ではな|以外|して(い)?な|してません|していません|前|まで)|終わって(る|い)"
     r"|(?<!not )(?<!n't )\b(completed?|finished|ended)\b",
     re.IGNORECASE,
 )
 _ONGOING = re.compile(
-    r"連載中|続いて(る|い)|未完|完結して(い)?(な|ません)"
-    r"|\b(ongoing|still running|not (yet )?(completed?|finished))\b",
+    r"連載中(?!じゃな|ではな|以外)|続いて(る|い)|未完|完結して(い)?(な|ません)"
+    r"|\b(ongoing|still running|not (yet )?(completed?|finished)|unfinished)\b",
     re.IGNORECASE,
 )
 _LIKENESS = re.compile(
-    r"似(た|て)|みたいな|のような|っぽい|系の|に近い|(好き|すき)な(人|方|ひと|かた|子|友)|(好き|すき)なら|が(好き|面白かった|おもしろかった)"
+    r"似(た|て)|みたいな|のような|っぽい|系の|に近い|同じ(ような)?(雰囲気|感じ|系統|テイスト)|(はま|ハマ)(り|っ)|(好き|すき)な(人|方|ひと|かた|子|友)|(好き|すき)なら|が(好き|面白かった|おもしろかった)"
     r"|\b(similar|similarly|in the vein|vibes?|loved|enjoyed|a fan of|after (reading|finishing))\b"
     r"|(?<!would )(?<!'d )(?<!\bi )\blike\b|\bi (really )?like\b",
     re.IGNORECASE,
@@ -46,6 +45,7 @@ _SAME_AUTHOR = re.compile(
     re.IGNORECASE,
 )
 _WISHES = frozenset(("recommend", "similar", "want", "pick", "gift", "choose", "plan", "mood"))
+_KANA = re.compile("[ぁ-ー]+")
 _KATAKANA_WORD = re.compile(r"[ァ-ヺー]{2,}")
 _EXCLUDED = re.compile(
     r"以外|いがい|除い|除く|抜き|じゃなく|ではなく"
@@ -53,14 +53,16 @@ _EXCLUDED = re.compile(
     re.IGNORECASE,
 )
 _DECLINED = re.compile(
-    _EXCLUDED.pattern + r"|もう(全部)?(読|持|買)|既に|すでに|読んだ|読みました|持って(る|い)|嫌い|きらい|苦手"
-    r"|好きじゃな|好きではな|興味(は|が)?な|いらな|要らな|合わな|飽き"
+    _EXCLUDED.pattern + r"|もう(全部)?(読|持|買)|既に|すでに|読んだ(?!ことが?な|け(れ)?ど|ら|あと)|読みました"
+    r"|持って(る|い)|嫌い|きらい|苦手|好きじゃな|好きではな|興味(は|が)?な|いらな|要らな|合わな|飽き|やめ(て|と)|はパス"
+    r"|は(ちょっと|いまいち)$"
     r"|\b(already|have read|'ve read|don'?t (like|want|enjoy|care)|didn'?t (like|enjoy)"
     r"|not (a fan|into|interested|for me)|hate|dislike|no more|(tired|bored|sick) of)\b",
     re.IGNORECASE,
 )
 _OTHERS = re.compile(
-    r"^(他に|ほかに|他の|ほかの|別の|べつの|もっと|それ以外)|(他に|ほかに)(は|も)?(ない|ある|あり)"
+    r"(^|[。！？!?、,\s])(他に|ほかに|他の|ほかの|別の|べつの|もっと|それ以外|違うの)|(他に|ほかに)(は|も)?(ない|ある|あり)"
+    r"|それはパス|\b(no thanks|not (that|this) one)\b"
     r"|\b(anything|something|what|any(one)?) else\b|\b(others|another|something different)\b"
     r"|\bmore like (this|that|these)\b",
     re.IGNORECASE,
@@ -89,6 +91,7 @@ class Wanted:
     names: tuple[str, ...]  # solid spans of the question that may be names
     works: tuple[str, ...] = ()
     kinds: frozenset[str] = frozenset()
+    unwanted: frozenset[str] = frozenset()  # kinds
     status: str | None = None
     likeness: bool = False  # other works are wanted than those that are named
     facts_only: bool = False  # something about the named works is asked, and no others are wished for
@@ -110,7 +113,7 @@ def read(question: Question, history: Sequence[str] = ()) -> Wanted:
         before = history[-2] if len(history) > 1 else ""
         asked = reading.read(f"{before}\n{question.text}") if before else question
     text = asked.text[:READ_CHARACTERS]
-    kinds = frozenset(catalogue.kinds_in(text))
+    kinds, unwanted = map(frozenset, catalogue.kinds_asked(text))
     same_author = bool(asked.works and _SAME_AUTHOR.search(text))
     like = _kinds_of(asked.works) if asked.works and not same_author and _LIKENESS.search(text) else frozenset()
     return Wanted(
@@ -118,6 +121,7 @@ def read(question: Question, history: Sequence[str] = ()) -> Wanted:
         names=(*spans(text), *(_authors_of(asked.works) if same_author else ())),
         works=asked.works,
         kinds=kinds,
+        unwanted=unwanted,
         status=_status(text),
         likeness=bool(like) or same_author,
         facts_only=bool(asked.works) and not (like or same_author or kinds or asked.families & _WISHES),
@@ -144,7 +148,9 @@ def spans(text: str) -> Iterator[str]:
     for sentence in _SENTENCE.split(text):
         cuts, joined = _cuts(sentence)
         for place, start in enumerate(cuts):
-            for end in takewhile(lambda cut, start=start: cut - start <= NAME_CHARACTERS, cuts[place + 1 :]):  # type: ignore[misc]
+            for end in cuts[place + 1 :]:
+                if end - start > NAME_CHARACTERS:
+                    break
                 key = joined[start:end]
                 if key not in seen and _is_telling(key):
                     seen.add(key)
@@ -167,9 +173,9 @@ def _cuts(sentence: str) -> tuple[list[int], str]:
 
 def _is_telling(key: str) -> bool:
     """Whether a key is long enough to be a name and not a piece of an ordinary word."""
-    if all("ぁ" <= character <= "ー" for character in key):
-        return len(key) >= LEAST_KANA
-    return len(key) >= LEAST_OTHER and not key.isdigit()
+    if len(key) < LEAST_KANA and (len(key) < LEAST_OTHER or _KANA.fullmatch(key)):
+        return False
+    return not key.isdigit()
 
 
 def _embedded(text: str, kinds: Set[str]) -> str:

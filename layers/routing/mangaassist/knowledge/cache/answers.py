@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MOST_WORDINGS = 16  # of one question that are read
+MOST_WORDINGS = 16  # of one question that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +76,20 @@ def to_fields(answer: Answer) -> dict[str, Any]:
 
 
 def from_fields(fields: Mapping[str, Any]) -> Answer:
-    """The answer again; raises KeyError or TypeError for what is none."""
-    return Answer(**{name: fields[name] for name in Answer.__dataclass_fields__})
+    """The answer again; raises KeyError or TypeError for what is none, such as another version's."""
+    answer = Answer(**{name: fields[name] for name in Answer.__dataclass_fields__})
+    texts = (answer.wording, answer.text, answer.target, answer.model)
+    kinds = ((answer.stamps, dict), (answer.expires_at, int), (answer.vector, bytes), *((text, str) for text in texts))
+    if not all(isinstance(value, kind) for value, kind in kinds):
+        raise TypeError("no answer")
+    return answer
+
+
+def making_room[K](ends: Mapping[K, float], new: K, now_s: float) -> list[K]:
+    """The wordings that go when a new one comes: those that are over, and of too many those that end first.
+
+    Without a bound one question asked in a thousand ways would make each look at it slow, and in the end too slow.
+    """
+    others = sorted((wording for wording in ends if wording != new), key=lambda wording: ends[wording])
+    over = sum(ends[wording] <= now_s for wording in others)
+    return others[: max(over, len(others) + 1 - MOST_WORDINGS)]

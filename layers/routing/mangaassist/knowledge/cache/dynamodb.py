@@ -7,13 +7,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mangaassist.errors import KnowledgeUnavailable
-from mangaassist.knowledge.cache.answers import MOST_WORDINGS, Answer, from_fields, to_fields
+from mangaassist.knowledge.cache.answers import MOST_WORDINGS, Answer, from_fields, making_room, to_fields
 from mangaassist.stores import CONDITION_FAILED, from_item, to_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mangaassist.knowledge.calls import TableCaller
+
+MOST_REMOVED = 24  # of a bucket's at once: a BatchWriteItem does 25 things
 
 
 class TableAnswers:
@@ -25,20 +27,25 @@ class TableAnswers:
         self._now_s = now_s
 
     def read(self, bucket: str, limit_s: float) -> Sequence[Answer]:
-        """The answers of a bucket."""
+        """The answers of a bucket; what is none (another version's, say) is left out."""
         query = {
             "TableName": self._table,
             "KeyConditionExpression": "pk = :bucket",
             "ExpressionAttributeValues": to_item({":bucket": f"ANSWER#{bucket}"}),
             "Limit": MOST_WORDINGS,
         }
-        return self._ask("Query", query, lambda answer: [_answer(item) for item in answer["Items"]], limit_s)
+        return self._ask("Query", query, _answers, limit_s)
 
     def write(self, bucket: str, answer: Answer, limit_s: float) -> None:
-        """Keep an answer."""
+        """Keep an answer, and remove what would stand before it in `read`: DynamoDB itself removes after days."""
+        left_s = self._caller.countdown(limit_s)
+        gone = making_room(self._ends(bucket, left_s()), answer.wording, self._now_s())
         fields = to_fields(answer) | {"vector": base64.b64encode(answer.vector).decode()}
-        item = _key("ANSWER", bucket, answer.wording) | to_item(fields)
-        self._ask("PutItem", {"TableName": self._table, "Item": item}, _anything, limit_s)
+        requests: list[dict[str, Any]] = [
+            {"PutRequest": {"Item": _key("ANSWER", bucket, answer.wording) | to_item(fields)}},
+            *({"DeleteRequest": {"Key": _key("ANSWER", bucket, wording)}} for wording in gone[:MOST_REMOVED]),
+        ]
+        self._ask("BatchWriteItem", {"RequestItems": {self._table: requests}}, _all_done, left_s())
 
     def drop(self, bucket: str, wording: str, limit_s: float) -> None:
         """Forget an answer."""
@@ -68,18 +75,43 @@ class TableAnswers:
         key = _key("CLAIM", bucket, wording)
         self._ask("DeleteItem", {"TableName": self._table, "Key": key}, _anything, limit_s)
 
+    def _ends(self, bucket: str, limit_s: float) -> dict[str, float]:
+        """When each answer of a bucket ends; what is none has ended."""
+        query = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :bucket",
+            "ExpressionAttributeValues": to_item({":bucket": f"ANSWER#{bucket}"}),
+        }
+        answers = self._ask(
+            "Query", query, lambda found: {item["sk"]["S"]: _answer(item) for item in found["Items"]}, limit_s
+        )
+        return {wording: answer.expires_at if answer else 0 for wording, answer in answers.items()}
+
     def _ask[T](self, operation: str, body: dict[str, Any], read: Callable[[Any], T], limit_s: float) -> T:
         left_s = self._caller.countdown(limit_s)
         return self._caller.ask(operation, body, read, left_s()).wait(left_s())
 
 
-def _answer(item: dict[str, Any]) -> Answer:
-    fields = from_item(item)
-    return from_fields(fields | {"vector": base64.b64decode(fields["vector"])})
+def _answers(found: Any) -> list[Answer]:
+    return [answer for item in found["Items"] if (answer := _answer(item)) is not None]
+
+
+def _answer(item: dict[str, Any]) -> Answer | None:
+    try:
+        fields = from_item(item)
+        return from_fields(fields | {"vector": base64.b64decode(fields["vector"])})
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _key(kind: str, bucket: str, wording: str) -> dict[str, Any]:
     return to_item({"pk": f"{kind}#{bucket}", "sk": wording})
+
+
+def _all_done(answer: Any) -> bool:
+    if answer.get("UnprocessedItems"):
+        raise KnowledgeUnavailable("dynamodb", "throttled")
+    return True
 
 
 def _anything(answer: Any) -> bool:

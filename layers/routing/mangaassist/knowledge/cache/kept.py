@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mangaassist.routing.question import Question
 
 LEFT_ALONE_S = 5.0
-CLAIM_S = 20.0  # of a turn that dies before it can give its claim up
+CLAIM_S = 30.0  # longer than a turn can last: that of a turn which died
 LOOK_AGAIN_S = 0.1
 
 
@@ -73,7 +73,8 @@ class KeptAnswers:
 
     def near(self, inquiry: Inquiry, vector: Sequence[float], least: float, limit_s: float) -> Kept | None:
         """The answer to the nearest other wording of the same question, if its vector is near enough."""
-        nearest = max(inquiry.answers, key=lambda answer: _similarity(vector, answer), default=None)
+        others = [answer for answer in inquiry.answers if answer.wording != inquiry.wording]  # that one was looked at
+        nearest = max(others, key=lambda answer: _similarity(vector, answer), default=None)
         if nearest is None or _similarity(vector, nearest) < least:
             return None
         return self._sound(inquiry, nearest, "near", limit_s)
@@ -83,18 +84,20 @@ class KeptAnswers:
         claimed = self._asked(lambda: self._store.claim(inquiry.bucket, inquiry.wording, CLAIM_S, limit_s))
         return claimed is not False
 
-    def awaited(self, inquiry: Inquiry, wait_s: float, limit_s: float) -> Kept | None:
-        """The answer that another turn is about to give, waited for at most `wait_s`."""
+    def awaited(self, inquiry: Inquiry, wait_s: float, limit_s: float) -> tuple[Kept | None, bool]:
+        """The answer that another turn is about to give, waited for at most `wait_s`; or the claim that it gave up."""
         until = self._clock.monotonic() + wait_s
         while self._clock.monotonic() + LOOK_AGAIN_S <= until:
             self._clock.sleep(LOOK_AGAIN_S)
             now = self._read(inquiry, limit_s)
             if now is None:
-                return None
+                return None, False
             same = next((answer for answer in now.answers if answer.wording == inquiry.wording), None)
             if same is not None:
-                return self._sound(now, same, "awaited", limit_s)
-        return None
+                return self._sound(now, same, "awaited", limit_s), False
+            if self.claim(inquiry, limit_s):
+                return None, True
+        return None, False
 
     def keep(
         self,
@@ -108,7 +111,7 @@ class KeptAnswers:
         life_s: float,
         limit_s: float,
     ) -> None:
-        """Keep an answer, and give up the claim to it."""
+        """Keep an answer."""
         answer = Answer(
             wording=inquiry.wording,
             text=text,
@@ -138,8 +141,10 @@ class KeptAnswers:
         """The answer if its products are as its model saw them; one that is outdated is dropped."""
         if answer is None:
             return None
+        by = self._clock.monotonic() + limit_s
         try:
-            products = self._shelf.begin(tuple(answer.stamps), limit_s).wait(limit_s)
+            call = self._shelf.begin(tuple(answer.stamps), limit_s)
+            products = call.wait(max(0.0, by - self._clock.monotonic()))
         except KnowledgeUnavailable:
             return None
         if {one: notes.stamp(product) for one, product in products.items()} == answer.stamps:
