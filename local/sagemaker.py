@@ -46,32 +46,30 @@ COMPONENT_MISSING = (
     "Inference Component Name header is required for endpoints to which you plan to deploy inference components. "
     "Please include Inference Component Name header or consider using SageMaker models."
 )
-NO_CAPACITY = ServiceError(
+NO_CAPACITY = (
     400,
     "ValidationError",
     "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress (if "
     "configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API.",
 )
-NOT_READY = ServiceError(429, "ModelNotReadyException", "The model is not ready to serve inference. Try again later.")
+NOT_READY = (429, "ModelNotReadyException", "The model is not ready to serve inference. Try again later.")
+THROTTLED = (400, "ThrottlingException", "Rate exceeded")
 REFUSALS = {
-    "throttle": ServiceError(400, "ThrottlingException", "Rate exceeded"),
-    "denied": ServiceError(
-        403, "AccessDeniedException", "The caller is not authorized to perform: sagemaker:InvokeEndpoint"
-    ),
+    "throttle": THROTTLED,
+    "denied": (403, "AccessDeniedException", "The caller is not authorized to perform: sagemaker:InvokeEndpoint"),
     "not_ready": NOT_READY,
     "no_capacity": NO_CAPACITY,
 }
 UNAVAILABLE = {
-    "ServiceUnavailable": ServiceError(503, "ServiceUnavailable", "The service is unavailable. Try your call again."),
-    "InternalFailure": ServiceError(500, "InternalFailure", "An internal failure occurred."),
-    "InternalDependencyException": ServiceError(530, "InternalDependencyException", "A dependency failed."),
+    "ServiceUnavailable": (503, "The service is unavailable. Try your call again."),
+    "InternalFailure": (500, "An internal failure occurred."),
+    "InternalDependencyException": (530, "A dependency failed."),
 }
-CRASHED = ContainerError(500, {"error": "The model failed."})
+CRASHED = (500, '{"error":"The model failed."}')
 UNHEARD = (
     "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for "
     "each container in Amazon CloudWatch, resolve the issue, and try again."
 )
-THROTTLED = (REFUSALS["throttle"], NOT_READY, NO_CAPACITY)
 
 
 class ModelError(ServiceError):
@@ -198,13 +196,18 @@ class SageMaker:
                 self._served.input_tokens += reply.input_tokens
                 outcome = await self._serve(hosted, call, reply, place, exchange, streamed=streamed)
         except ServiceError as error:
-            throttled = error in THROTTLED or (isinstance(error, ModelError) and error.overloaded)
+            told = (error.status, error.code, error.message)
+            throttled = told in (THROTTLED, NOT_READY, NO_CAPACITY) or (
+                isinstance(error, ModelError) and error.overloaded
+            )
             self._served.throttled += throttled
             self._served.refused += not throttled
             if isinstance(error, ModelError):
                 hosted.metrics.invoked(_measured(hosted, call, error.original or 500, overhead_s))
             elif error.status >= 500:
                 hosted.metrics.invoked(Invocation(_now_s(hosted), hosted.fleet.in_service, error.status))
+            elif told == NO_CAPACITY:
+                hosted.metrics.found_nobody(_now_s(hosted))
             raise
         else:
             self._count(outcome)
@@ -232,7 +235,7 @@ class SageMaker:
             raise ModelError(hosted.name, 0, UNHEARD)
         if outcome == COMPLETED and not streamed:
             if call.fault_kind == "error_event":
-                raise ModelError(hosted.name, CRASHED.status, CRASHED.text)
+                raise ModelError(hosted.name, *CRASHED)
             await exchange.answer(200, reply.whole(), reply.content_type, headers.items())
         return outcome
 
@@ -306,10 +309,7 @@ def _placed(hosted: Hosted) -> Iterator[Place]:
         with hosted.fleet.place() as place:
             yield place
     except NoInstance as error:
-        if hosted.component:
-            hosted.metrics.found_nobody(_now_s(hosted))
-            raise NO_CAPACITY from error
-        raise NOT_READY from error
+        raise ServiceError(*(NO_CAPACITY if hosted.component else NOT_READY)) from error
     except Full as error:
         refusal = containers.overloaded(hosted.fleet.profile.dialect)
         raise ModelError(hosted.name, refusal.status, refusal.text, overloaded=True) from error
@@ -327,10 +327,13 @@ def _reply(hosted: Hosted, body: bytes) -> Reply:
 def _refuse_as_scripted(fault: Fault | None, name: str) -> None:
     kind = fault.fault if fault else ""
     if kind in REFUSALS:
-        raise REFUSALS[kind]
+        raise ServiceError(*REFUSALS[kind])
     if fault and kind == "unavailable":
         error = fault.error or ERRORS[kind][0]
-        raise UNAVAILABLE.get(error) or ModelError(name, CRASHED.status, CRASHED.text)
+        if error not in UNAVAILABLE:
+            raise ModelError(name, *CRASHED)
+        status, text = UNAVAILABLE[error]
+        raise ServiceError(status, error, text)
 
 
 def _measured(hosted: Hosted, call: Call, status: int, overhead_s: float, *, broke: bool = False) -> Invocation:
