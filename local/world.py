@@ -62,6 +62,7 @@ class World:
         self._situation_table = environment.get("SITUATION_TABLE")
         self._turns_table = environment.get("TURNS_TABLE")
         self._preset = environment.get("POLICY_PRESET", PRESETS[0])
+        self._backends = frozenset(("bedrock", "sagemaker") if environment.get("SAGEMAKER_ENDPOINT") else ("bedrock",))
         self._snapshot: Snapshot | None = None
         self._refreshing = asyncio.Lock()
 
@@ -89,6 +90,7 @@ class World:
             default_policy=policy,
             now_s=now.timestamp,
             on_invalid_policy=lambda version, reason: None,  # the application reports it
+            backends=self._backends,
         )
         return store.view()
 
