@@ -27,8 +27,8 @@ help: ## List the targets
 
 # -- use ---------------------------------------------------------------------------------------------------------------
 
-run: $(READY) ## Start the whole application on this machine: http://127.0.0.1:8080/ [PORT=8080] [CONTAINERS=172.17.0.1]
-	@$(BIN)/python -m local --port $(PORT) $(if $(CONTAINERS),--containers $(CONTAINERS))
+run: $(READY) ## Start the whole application on this machine: http://127.0.0.1:8080/ [PORT=8080] [ENDPOINT=on] [CONTAINERS=172.17.0.1]
+	@$(BIN)/python -m local --port $(PORT) $(if $(ENDPOINT),--endpoint "$(ENDPOINT)") $(if $(CONTAINERS),--containers $(CONTAINERS))
 
 chat: $(READY) ## Chat in the terminal with the application that make run started [PORT=8080]
 	@$(BIN)/python -m local.chat --port $(PORT)

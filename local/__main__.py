@@ -27,6 +27,12 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the functions")
     parser.add_argument("--seed", type=int, help="of latencies and fault probabilities, to repeat a run")
     parser.add_argument("--pace", type=float, default=1, help="of the emulated models: 0.2 makes them wait a fifth")
+    parser.add_argument(
+        "--endpoint",
+        type=_settings,
+        metavar="on|NAME=VALUE,…",
+        help="host the SageMaker endpoint, with these settings of its profile: dialect=tgi,minimum=0",
+    )
     parser.add_argument("--verbose", action="store_true", help="show what the functions log")
     parser.add_argument(
         "--containers", type=_one_address, metavar="ADDRESS", help="of this machine, where AWS hears containers too"
@@ -44,6 +50,7 @@ def main() -> int:
         limits=Limits(chosen.integration_s, chosen.idle_s, chosen.connection_s),
         seed=chosen.seed,
         pace=chosen.pace,
+        endpoint=chosen.endpoint,
         verbose=chosen.verbose,
         containers=chosen.containers,
     )
@@ -55,6 +62,16 @@ def _port(text: str) -> int:
     if not 1 <= port <= 65_534:
         raise argparse.ArgumentTypeError("a port from 1 to 65534, because the next one is used too")
     return port
+
+
+def _settings(text: str) -> dict[str, str]:
+    """Settings of the endpoint, or a plain word for none."""
+    if text == "on":
+        return {}
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise argparse.ArgumentTypeError(f"on, or settings such as dialect=tgi,minimum=0 are expected, not {wrong[0]}")
+    return {name: value for name, _, value in pairs}
 
 
 def _one_address(text: str) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from local.issuer import Issuer
     from local.opensearch import OpenSearch
     from local.provisioned import ProvisionedThroughput
+    from local.sagemaker import SageMaker
     from local.schedules import Schedules
     from local.workflow import Workflow
     from local.world import World
@@ -49,6 +50,7 @@ class Controls:
         world: World,
         gateway: Gateway,
         bedrock: Bedrock,
+        sagemaker: SageMaker,
         search: OpenSearch,
         provisioned: ProvisionedThroughput,
         workflow: Workflow,
@@ -60,6 +62,7 @@ class Controls:
         self._world = world
         self._gateway = gateway
         self._bedrock = bedrock
+        self._sagemaker = sagemaker
         self._search = search
         self._provisioned = provisioned
         self._workflow = workflow
@@ -139,6 +142,7 @@ class Controls:
             **world,
             "connections": self._gateway.connections(),
             "emulator": self._bedrock.state(),
+            "endpoint": self._sagemaker.state(),
             "search": self._search.state(),
             "provisioned": self._provisioned.state(),
             "schedules": self._schedules.state(),
@@ -178,7 +182,8 @@ class Controls:
         view = self._world.view(self._clock.now())
         models = {model.id for model in view.policy.models.values()}
         arns = {capacity.arn for capacity in view.situation.capacity.values()} | self._provisioned.arns()
-        return {*view.policy.targets, *models, *shipped_models(), *arns, *DEPENDENCIES, *embeddings.MODELS}
+        named = {*arns, *self._sagemaker.names()}
+        return {*view.policy.targets, *models, *shipped_models(), *named, *DEPENDENCIES, *embeddings.MODELS}
 
 
 def _json(control: Callable[[Request], Awaitable[dict[str, Any]]]) -> Callable[[Request], Awaitable[JSONResponse]]:

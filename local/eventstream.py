@@ -1,4 +1,4 @@
-"""The AWS binary event stream, written the way Bedrock writes it, for the emulator and for tests on the wire.
+"""The AWS binary event stream, written as Bedrock and SageMaker do, for the emulators and for tests on the wire.
 
 A message is a prelude (its whole length, the length of its headers, a CRC-32 of these eight bytes), the headers, the
 payload, and a CRC-32 of everything before it; all numbers are big-endian.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
-_STRING = 7  # the header value type that Bedrock uses for all of its headers
+_STRING = 7  # the header value type that both use for all of their headers
 
 
 def encode(headers: Mapping[str, str], payload: bytes) -> bytes:
@@ -29,6 +29,12 @@ def encode(headers: Mapping[str, str], payload: bytes) -> bytes:
 def event(name: str, payload: Mapping[str, Any]) -> bytes:
     """Frame one event of ConverseStream, such as `contentBlockDelta`."""
     return encode({":event-type": name, ":content-type": "application/json", ":message-type": "event"}, _json(payload))
+
+
+def part(data: bytes) -> bytes:
+    """Frame what a SageMaker endpoint's container said, or a piece of it."""
+    kinds = {":event-type": "PayloadPart", ":content-type": "application/octet-stream", ":message-type": "event"}
+    return encode(kinds, data)
 
 
 def exception(name: str, payload: Mapping[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CONTROL_PLANE = "control-plane"
 SEARCH = "search"
+ENDPOINT = "sagemaker-custom"  # the target that a SageMaker endpoint answers
 DEPENDENCIES = ("dynamodb", "ssm", "gateway", "embeddings", CONTROL_PLANE, "lambda", "sns", SEARCH, "s3")
 Kind = Literal[
     "throttle",
@@ -28,6 +29,8 @@ Kind = Literal[
     "quota",
     "conflict",
     "reject_items",
+    "not_ready",
+    "no_capacity",
 ]
 MID_STREAM = ("cut", "stall", "error_event")
 MET_BY = {  # kinds of one dependency alone, and the operation that meets them
@@ -36,7 +39,15 @@ MET_BY = {  # kinds of one dependency alone, and the operation that meets them
     "conflict": "DeleteProvisionedModelThroughput",
     "reject_items": "_bulk",
 }
-OWNERS = {**dict.fromkeys(("create_fails", "quota", "conflict"), CONTROL_PLANE), "reject_items": SEARCH}
+OWNERS = {
+    **dict.fromkeys(("create_fails", "quota", "conflict"), CONTROL_PLANE),
+    "reject_items": SEARCH,
+    **dict.fromkeys(("not_ready", "no_capacity"), ENDPOINT),
+}
+ERRORS = {  # of the endpoint, by their names there; the first where nobody names one
+    "unavailable": ("ServiceUnavailable", "InternalFailure", "InternalDependencyException", "ModelError"),
+    "error_event": ("StreamBroken", "ModelInvocationTimeExceeded", "InternalStreamFailure"),
+}
 
 
 class FaultUnknown(Exception):
@@ -55,6 +66,7 @@ class Fault(BaseModel):
     after_tokens: Annotated[int, Field(ge=0)] = 0
     first_token_ms: Annotated[float, Field(ge=0)] | None = None
     token_ms: Annotated[float, Field(ge=0)] | None = None
+    error: str | None = None  # which one of those that an endpoint answers in such a case
 
     @model_validator(mode="after")
     def _consistent(self) -> Fault:
@@ -64,6 +76,8 @@ class Fault(BaseModel):
             raise ValueError("first_token_ms and token_ms belong to slow")
         if self.operation and self.operation != MET_BY.get(self.fault, self.operation):
             raise ValueError(f"{self.fault} belongs to {MET_BY[self.fault]}")
+        if self.error and self.error not in (known := ERRORS.get(self.fault, ())):
+            raise ValueError(f"error is one of {', '.join(known)} here" if known else f"{self.fault} has no error")
         return self
 
     def is_met_by(self, operation: str | None) -> bool:
@@ -76,9 +90,10 @@ _FAULTS: TypeAdapter[dict[str, Fault]] = TypeAdapter(dict[str, Fault])
 
 @dataclass
 class Faults:
-    """The faults in force by key: a target, a model id, or a dependency."""
+    """The faults in force by key: a target, a model id, an endpoint, or a dependency."""
 
     random: random.Random
+    endpoint: str = ""  # the other name of the target that it answers
 
     def __post_init__(self) -> None:
         self._faults: dict[str, Fault] = {}
@@ -92,8 +107,11 @@ class Faults:
         if unknown := sorted(set(faults) - known):
             raise FaultUnknown(f"{', '.join(unknown)}: not one of {', '.join(sorted(known))}")
         for key, fault in faults.items():
-            if (owner := OWNERS.get(fault.fault, key)) != key:
+            name = ENDPOINT if key == self.endpoint else key
+            if (owner := OWNERS.get(fault.fault, name)) != name:
                 raise FaultUnknown(f"{key}: {fault.fault} belongs to {owner}")
+            if fault.error and name != ENDPOINT:
+                raise FaultUnknown(f"{key}: error belongs to {ENDPOINT}")
             if fault.operation and key not in DEPENDENCIES:
                 raise FaultUnknown(f"{key}: operation belongs to {', '.join(DEPENDENCIES)}")
         self._faults |= faults

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+type Dialect = Literal["openai", "tgi", "lmi"]
 
 FILE = Path(__file__).with_name("profiles.json")
 
@@ -58,6 +60,41 @@ class Search(_Part):
     latency_ms: float
 
 
+class Endpoint(_Part):
+    """A model of one's own on a SageMaker endpoint, and what scales its instances."""
+
+    dialect: Dialect  # what its container speaks
+    first_token_ms: float = Field(ge=0)
+    token_ms: float = Field(ge=0)
+    slowdown: float = Field(
+        ge=0
+    )  # by how much of itself each latency grows until all of an instance's places are taken
+    requests_per_instance: int = Field(ge=1)
+    queue_per_instance: int = Field(ge=0)
+    context_tokens: int = Field(ge=1)  # of a prompt and its answer together
+    invocation_s: float = Field(gt=0)  # how long the service waits for the container, in real time
+    minimum: int = Field(ge=0)  # instances
+    maximum: int = Field(ge=1)
+    target: float = Field(gt=0)  # requests at a time that scaling wants for each instance
+    starting_s: float = Field(ge=0)  # how long an instance is in the making, and what follows, by the twin's clock
+    out_after_s: float = Field(ge=0)
+    in_after_s: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Endpoint:
+        if self.minimum > self.maximum:
+            raise ValueError("minimum may not be over maximum")
+        return self
+
+    def changed(self, settings: dict[str, str]) -> Endpoint:
+        """The same with some settings as a person wrote them; raises ValueError with the setting and the reason."""
+        try:
+            return Endpoint.model_validate(self.model_dump() | settings)
+        except ValidationError as error:
+            told = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
+            raise ValueError(told.removeprefix(": ")) from error
+
+
 class Profiles(_Part):
     """The whole file; `jitter` is the standard deviation of the logarithm of each latency."""
 
@@ -67,6 +104,7 @@ class Profiles(_Part):
     creating_s: float = Field(ge=0)  # how long provisioned throughput is in the making
     embeddings: Embeddings
     search: Search
+    endpoint: Endpoint
 
     def of(self, model_id: str) -> Profile:
         """The profile of a model; every id fits one."""

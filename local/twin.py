@@ -22,8 +22,11 @@ from local import foundation_models, log, profiles, shop, surroundings, template
 from local.aws import INSIDER, RUNTIME, SEARCHING, Aws
 from local.bedrock import Bedrock
 from local.clock import Clock
+from local.cloudwatch import CloudWatch
 from local.control_plane import ControlPlane
 from local.controls import Controls
+from local.endpoint import Fleet
+from local.endpoint_metrics import Metrics
 from local.faults import Faults
 from local.functions import Functions
 from local.gateway import FRAME_BYTES, MESSAGE_BYTES, Gateway, Limits
@@ -34,6 +37,7 @@ from local.opensearch import GENERATIONS, OpenSearch
 from local.pages import Front
 from local.parameters import ParameterStore
 from local.provisioned import ProvisionedThroughput
+from local.sagemaker import Hosted, SageMaker
 from local.schedules import Schedules
 from local.service_quotas import ServiceQuotas
 from local.surroundings import Endpoints
@@ -46,12 +50,14 @@ if TYPE_CHECKING:
 
     from local.aws import Service
     from local.opensearch import Generation
+    from local.profiles import Endpoint
     from local.template import Application, Parameter
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 KEEP_ALIVE_S = 75  # as patient as AWS with clients that keep their connections
 ENDPOINT_NAMES = {"stepfunctions": "SFN"}  # where botocore's variables name a service otherwise than its clients
+ENDPOINT_NAME = "manga-assist-fm"  # of the SageMaker endpoint, where nobody says
 STOPPING_S = 1  # how long open requests may hold up the end
 
 
@@ -70,6 +76,7 @@ class Options:
     seed: int | None = None
     pace: float = 1  # of the emulated models
     verbose: bool = False
+    endpoint: dict[str, str] | None = None  # settings of the SageMaker endpoint; without them it is as it ships
     containers: str | None = None  # where emulated AWS listens besides loopback; page and controls never do
 
     @property
@@ -89,17 +96,21 @@ class Twin:
         self._application = template.read(options.template)
         issuer = Issuer(f"{embedded}/issuer")
         api = self._application.api
+        known, models = profiles.load(), foundation_models.load()
+        profile = _endpoint(known.endpoint, options.endpoint or {})
         variables = _variables(self._application, issuer, embedded, _mode(endpoints)) | options.variables
+        variables |= _named(variables, profile, wanted=options.endpoint is not None)
         self._variables = variables
         surroundings.adopt(variables)
         dice = random.Random(options.seed)
         self._clock = Clock(endpoints.real)
-        faults = Faults(dice)
+        hosted = _hosted(variables, profile, self._clock)
+        faults = Faults(dice, hosted.name if hosted else "")
         self._endpoints = endpoints
         self._world = World(self._insider("dynamodb"), variables)
-        known, models = profiles.load(), foundation_models.load()
         provisioned = ProvisionedThroughput(models, self._clock, known.creating_s)
         bedrock = Bedrock(known, faults, self._world, provisioned, dice, options.pace)
+        sagemaker = SageMaker(hosted, faults, dice, known.jitter, options.pace)
         search = OpenSearch(known, dice, options.pace, generation=_generation(variables), clock=self._clock.passed_s)
         self._functions = Functions(self._application, self._say)
         self._workflow = Workflow(self._application, self._clock, options.port + 1, self._say)
@@ -111,6 +122,7 @@ class Twin:
             world=self._world,
             gateway=self._gateway,
             bedrock=bedrock,
+            sagemaker=sagemaker,
             search=search,
             provisioned=provisioned,
             workflow=self._workflow,
@@ -122,6 +134,8 @@ class Twin:
             RUNTIME: bedrock,
             SEARCHING: search,
             "bedrock": ControlPlane(provisioned),
+            "sagemaker": sagemaker,
+            "monitoring": CloudWatch(hosted.metrics if hosted else None),
             "lambda": Invocations(self._functions),
             "servicequotas": ServiceQuotas(models),
             "execute-api": self._gateway.manage,
@@ -242,6 +256,31 @@ def _generation(variables: dict[str, str]) -> Generation:
         if name == known:
             return known
     raise CannotStart(f"SEARCH_GENERATION is {name}, which is not one of {', '.join(GENERATIONS)}")
+
+
+def _endpoint(ships: Endpoint, settings: dict[str, str]) -> Endpoint:
+    """How the SageMaker endpoint behaves."""
+    try:
+        return ships.changed(settings)
+    except ValueError as error:
+        raise CannotStart(f"--endpoint: {error}") from error
+
+
+def _named(variables: dict[str, str], profile: Endpoint, *, wanted: bool) -> dict[str, str]:
+    """What the functions are told of the endpoint, named like its component, as the template does it."""
+    name = variables.get("SAGEMAKER_ENDPOINT") or (ENDPOINT_NAME if wanted else "")
+    zero = bool(name) and profile.minimum == 0  # which an endpoint with a component alone can scale to
+    component = variables.get("SAGEMAKER_COMPONENT") or (name if zero else "")
+    return {"SAGEMAKER_ENDPOINT": name, "SAGEMAKER_COMPONENT": component}
+
+
+def _hosted(variables: dict[str, str], profile: Endpoint, clock: Clock) -> Hosted | None:
+    """The SageMaker endpoint, if the functions are told of one."""
+    name, component = variables["SAGEMAKER_ENDPOINT"], variables["SAGEMAKER_COMPONENT"]
+    if not name:
+        return None
+    fleet = Fleet(profile, clock)
+    return Hosted(name, component, fleet, Metrics(name, component, fleet))
 
 
 def _variables(application: Application, issuer: Issuer, embedded: str, capacity_mode: str) -> dict[str, str]:

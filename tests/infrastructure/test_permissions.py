@@ -21,7 +21,7 @@ ROLES = {
     f"{name}Function": f"{name}FunctionRole"
     for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest")
 }
-ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3")
+ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3", "HasSearch")
 REGION, ACCOUNT = PSEUDO_PARAMETERS["AWS::Region"], PSEUDO_PARAMETERS["AWS::AccountId"]
 JAPAN = ("ap-northeast-1", "ap-northeast-3")  # where a jp. profile may route to
 LISTS = {"bedrock:ListProvisionedModelThroughputs", "bedrock:ListFoundationModels", "servicequotas:ListServiceQuotas"}
@@ -124,10 +124,11 @@ def test_only_the_message_function_may_ask_models_for_answers_and_write_to_shopp
 def test_vectors_come_from_the_chosen_embedding_model_in_its_region_alone(template: Template, function: str) -> None:
     (resource,) = (
         resource
-        for statement in template.statements(ROLES[function])
+        for statement in template.statements(ROLES[function], "HasSearch")
         if statement["Action"] == "bedrock:InvokeModel"
         for resource in listed(statement["Resource"])
     )
+    assert "bedrock:InvokeModel" not in granted(template, function), "without search there is nothing to embed"
     chosen = {"EmbeddingModel": "cohere.embed-multilingual-v3", "EmbeddingRegion": "us-east-1"}
     assert template.filled(resource, **chosen) == (
         "arn:aws:bedrock:us-east-1::foundation-model/cohere.embed-multilingual-v3"

@@ -362,10 +362,17 @@ def test_prod_keeps_search_awake_once_it_is_on_and_nothing_that_costs_while_idle
 
 
 def test_redis_without_a_cache_is_refused_before_anything_is_made(template: Template) -> None:
-    ((_, rule),) = template.document["Rules"].items()
+    rule = template.document["Rules"]["RedisNeedsTheCache"]
     assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "AnswerCache"}, "redis"]}
     (assertion,) = rule["Assertions"]
     assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "EnableCache"}, "true"]}
+
+
+def test_a_cache_that_nobody_would_use_is_not_paid_for(template: Template) -> None:
+    rule = template.document["Rules"]["ACacheIsForUse"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "EnableCache"}, "true"]}
+    (assertion,) = rule["Assertions"]
+    assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "AnswerCache"}, "redis"]}
 
 
 def _accepts(parameter: dict[str, Any], value: str) -> None:

@@ -43,6 +43,14 @@ def test_a_kind_of_one_operation_leaves_the_others_alone() -> None:
     assert faults.take("search", operation="_bulk") is not None
 
 
+def test_an_endpoint_has_the_kinds_of_its_target() -> None:
+    faults = Faults(random.Random(1), endpoint="my-model")
+    faults.put(json.dumps({"my-model": {"fault": "not_ready"}}).encode(), {"my-model"})
+    assert faults.take("sagemaker-custom", "my-model") is not None
+    with pytest.raises(FaultUnknown, match="not_ready belongs to sagemaker-custom"):
+        faults.put(json.dumps({"search": {"fault": "not_ready"}}).encode(), KNOWN)
+
+
 def test_a_wrong_document_changes_nothing() -> None:
     faults = scripted({"dynamodb": {"fault": "hang"}})
     for wrong in ({"dynamodb": {"fault": "cut"}, "nobody": {"fault": "cut"}}, {"dynamodb": {"fault": "?"}}, [1]):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from functools import cache
+from collections import Counter
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from mangaassist.knowledge import spelling
 from mangaassist.knowledge.product import Product, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence, Set
+    from collections.abc import Iterator, Sequence
 
     from mangaassist.routing.question import Question
 
@@ -59,10 +61,19 @@ def matching(question: Question, limit: int = 5) -> tuple[Work, ...]:
     return tuple(works()[work] for work in tuple(dict.fromkeys(found))[: max(limit, 0)])
 
 
-def of_kinds(wanted: Set[str], limit: int) -> tuple[str, ...]:
+@lru_cache(maxsize=256)
+def of_kinds(wanted: frozenset[str], limit: int) -> tuple[str, ...]:
     """Ids of at most `limit` works of these kinds: those that fit more of them first, equals in the file's order."""
     fits = {work.id: len(wanted & {work.demographic, *work.genres}) for work in works().values()}
     return tuple(sorted((work for work in fits if fits[work]), key=lambda work: -fits[work])[:limit])
+
+
+@cache
+def rarity() -> dict[str, float]:
+    """How telling each genre and demographic is, from 0 (every work has it) to about 1: the logarithm of its rarity."""
+    of = [{*work.genres, work.demographic} for work in works().values()]
+    counts = Counter(kind for kinds in of for kind in kinds)
+    return {kind: math.log(len(of) / count) / math.log(len(of)) for kind, count in counts.items()}
 
 
 def kinds_in(text: str) -> set[str]:

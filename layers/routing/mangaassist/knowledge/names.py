@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from mangaassist.knowledge import catalogue, spelling
@@ -61,6 +62,7 @@ def names() -> Iterator[Name]:
                 yield Name(folded, tuple(dict.fromkeys(works)), is_author, apart, _MARKS.sub("", folded) in ordinary)
 
 
+@lru_cache(maxsize=2048)
 def search_keys(work: Work) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The solid spellings of a work's titles and of its authors, by which a search index finds it.
 

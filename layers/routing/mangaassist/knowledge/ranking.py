@@ -19,6 +19,7 @@ NAMED = 3.0
 BY_AUTHOR = 1.5
 PER_KIND = 0.06  # a kind that was asked for, against about 0.09 for the nearest vector
 ALL_KINDS = 0.1
+PER_LIKE = 0.25  # times the rarity of a kind that a likeness shares: being supernatural says more than being seinen
 OUT_OF_STOCK = 0.02
 
 
@@ -89,7 +90,7 @@ def _score(wanted: Wanted, found: Candidates, product: Product) -> float:
     of = {*product.work.genres, product.work.demographic}
     kinds = of & wanted.kinds
     score = PER_KIND * len(kinds) + (ALL_KINDS if kinds and kinds == wanted.kinds else 0)
-    score += PER_KIND * len(of & wanted.like)
+    score += PER_LIKE * sum(catalogue.rarity().get(kind, 1.0) for kind in of & wanted.like)
     score += NAMED * (product.id in found.named) + BY_AUTHOR * (product.id in found.by_author)
     for ranks in (found.near, found.of_kinds):
         if product.id in ranks:

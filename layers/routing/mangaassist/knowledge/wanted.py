@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from mangaassist.knowledge import catalogue, names, spelling
@@ -33,7 +32,7 @@ _ONGOING = re.compile(
     re.IGNORECASE,
 )
 _LIKENESS = re.compile(
-    r"似(た|て)|みたいな|のような|っぽい|系の|に近い|(好き|すき)な(人|方|ひと|かた|子|友)|(好き|すき)なら|が(好き|面白かった|おもしろかった)"
+    r"似(た|て)|みたいな|のような|っぽい|系の|に近い|同じ(ような)?(雰囲気|感じ|系統|テイスト)|(はま|ハマ)(り|っ)|(好き|すき)な(人|方|ひと|かた|子|友)|(好き|すき)なら|が(好き|面白かった|おもしろかった)"
     r"|\b(similar|similarly|in the vein|vibes?|loved|enjoyed|a fan of|after (reading|finishing))\b"
     r"|(?<!would )(?<!'d )(?<!\bi )\blike\b|\bi (really )?like\b",
     re.IGNORECASE,
@@ -46,6 +45,7 @@ _SAME_AUTHOR = re.compile(
     re.IGNORECASE,
 )
 _WISHES = frozenset(("recommend", "similar", "want", "pick", "gift", "choose", "plan", "mood"))
+_KANA = re.compile("[ぁ-ー]+")
 _KATAKANA_WORD = re.compile(r"[ァ-ヺー]{2,}")
 _EXCLUDED = re.compile(
     r"以外|いがい|除い|除く|抜き|じゃなく|ではなく"
@@ -148,7 +148,9 @@ def spans(text: str) -> Iterator[str]:
     for sentence in _SENTENCE.split(text):
         cuts, joined = _cuts(sentence)
         for place, start in enumerate(cuts):
-            for end in takewhile(lambda cut, start=start: cut - start <= NAME_CHARACTERS, cuts[place + 1 :]):  # type: ignore[misc]
+            for end in cuts[place + 1 :]:
+                if end - start > NAME_CHARACTERS:
+                    break
                 key = joined[start:end]
                 if key not in seen and _is_telling(key):
                     seen.add(key)
@@ -171,9 +173,9 @@ def _cuts(sentence: str) -> tuple[list[int], str]:
 
 def _is_telling(key: str) -> bool:
     """Whether a key is long enough to be a name and not a piece of an ordinary word."""
-    if all("ぁ" <= character <= "ー" for character in key):
-        return len(key) >= LEAST_KANA
-    return len(key) >= LEAST_OTHER and not key.isdigit()
+    if len(key) < LEAST_KANA and (len(key) < LEAST_OTHER or _KANA.fullmatch(key)):
+        return False
+    return not key.isdigit()
 
 
 def _embedded(text: str, kinds: Set[str]) -> str:

@@ -34,7 +34,7 @@ _JAPANESE = (  # the first that fits is taken; hiragana, as folded text is
     ("", r"(を)?お願い(し|いたし)?ます" + _END),
     ("<similar>", rf"(と|に)似た|に似(ている|てる)|みたいな|のような|っぽい{_NOT}|に近い{_NOT}"),
     ("<recommend>", rf"(お勧め|お薦め|おすすめ){_NOT}"),
-    ("<completed>", rf"完結済みの?|完結済{_NOT}|完結した|完結して(い)?る{_NOT}|完結(?=の|漫画|作品)"),
+    ("<completed>", rf"完結済みの?|完結済{_NOT}|完結した|完結して(い)?る{_NOT}|完結していますか?|完結(?=の|漫画|作品)"),
     ("<ongoing>", rf"連載中の?{_NOT}|連載して(い)?る{_NOT}"),
     (
         "<price>",
@@ -44,6 +44,8 @@ _JAPANESE = (  # the first that fits is taken; hiragana, as folded text is
     ("<writer>", r"原作者?(は|って)?(誰|だれ)?(です)?か?"),
     ("<author>", r"(作者|著者)(は|って)?(誰|だれ)?(です)?か?"),
     ("<stock>", r"在庫(は|が|って)?(あります|ある|ございます)?か?"),
+    ("<hiatus>", r"休載中|休載して(い)?る"),
+    ("", r"を探して(い)?(る|ます)" + _END),
     ("<latest>", r"最新(刊|巻)"),
     ("<work>", r"まんが|漫画|作品"),
     ("<synopsis>", r"あらすじ|粗筋|どんな(話|はなし|お話|内容)(です)?か?"),
@@ -54,7 +56,7 @@ _JAPANESE = (  # the first that fits is taken; hiragana, as folded text is
     ("泣ける", r"なける"),
     ("", r"(は|って|が)?(あります|ある|ございます|ありますでしょう)か?" + _END),
     ("", r"(は|って)?(です|でしょう)?か?(?=[?。!]|$)"),
-    ("", r"(は|の)(?=.)|って|、"),
+    ("", r"(は|(?<!も)の)(?=.)|って|、"),
 )
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _ENGLISH = (
@@ -69,6 +71,7 @@ _ENGLISH = (
     ("<similar>", r"similar to|(?<=work> )like"),
     ("<completed>", r"completed|finished|ended"),
     ("<ongoing>", r"(still )?ongoing"),
+    ("<hiatus>", r"(on )?hiatus"),
     ("<synopsis>", r"synopsis|plot"),
     ("<stock>", r"in stock|available"),
     ("volume", r"volumes?|vols?"),
