@@ -27,6 +27,9 @@ from tools.place import TWIN, Place, Told, failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mangaassist.capacity.endpoint import Hosting
+    from mangaassist.routing.backends import ModelCall
+
 INTERRUPTED = 130
 MOST_AT_ONCE = 512
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
@@ -58,6 +61,7 @@ class Levels(click.ParamType):
 def main(context: click.Context, stack: str | None, twin: str, region: str | None) -> None:
     """Remember which deployment is meant; tests bring their own."""
     context.obj = context.obj or Desk(Place(stack, twin.rstrip("/"), region))
+    context.call_on_close(context.obj.close)
 
 
 @main.command()
@@ -140,14 +144,15 @@ def size(
 
     So many ask again as soon as they are answered. It ends where answers fail, or first texts take twice the limit.
     """
+    hosting = _serving(desk)
     sized = Sized(
-        endpoint=desk.endpoint[0],
-        instances=_serving(desk),
+        endpoint=hosting.name,
+        instances=hosting.instances,
         limit_ms=limit_ms or desk.target.first_text_limit_ms,
         headroom=headroom,
         peak_per_minute=peak_per_minute,
         is_twin=desk.place.is_twin,
-        notes=_mixture(desk),
+        notes=_mixture(hosting),
     )
     if not desk.place.is_twin:
         _ask(desk, levels[-1] * sized.instances, yes)
@@ -165,7 +170,7 @@ def size(
         raise click.exceptions.Exit(INTERRUPTED if interrupted else 1)
 
 
-def _measure(desk: Desk, sized: Sized, levels: tuple[int, ...], seconds: float, calls: Callable[[], Any]) -> None:
+def _measure(desk: Desk, sized: Sized, levels: tuple[int, ...], seconds: float, calls: Callable[[], ModelCall]) -> None:
     """Add what each level showed, until there is no use in more."""
     with _bar(len(levels) * seconds) as show:
         for number, level in enumerate(levels):
@@ -175,7 +180,7 @@ def _measure(desk: Desk, sized: Sized, levels: tuple[int, ...], seconds: float, 
             now = desk.hosting().instances
             if now != sized.instances:
                 sized.notes.append(
-                    f"{sized.instances} instances have become {now} at {level} at a time, which is left out. "
+                    f"{tables.instances(sized.instances)} became {now} with {level} at a time, which is left out. "
                     "Measure the rest when the endpoint is at rest again."
                 )
                 break
@@ -185,17 +190,17 @@ def _measure(desk: Desk, sized: Sized, levels: tuple[int, ...], seconds: float, 
                 break
 
 
-def _serving(desk: Desk) -> int:
-    """How many instances there are to load."""
+def _serving(desk: Desk) -> Hosting:
+    """The endpoint, with instances to load."""
     hosting = desk.hosting()
     if hosting.instances:
-        return hosting.instances
+        return hosting
     hint = ". make run ENDPOINT=starting_s=0 has it ready at once" if desk.place.is_twin else ""
     raise failure(f"{desk.name}: no instance of {hosting.name} serves, it is {hosting.status}{hint}")
 
 
-def _mixture(desk: Desk) -> list[str]:
-    answering = [variant.name for variant in desk.hosting().variants if not variant.shadow]
+def _mixture(hosting: Hosting) -> list[str]:
+    answering = [variant.name for variant in hosting.variants if not variant.shadow]
     return [f"The variants {', '.join(answering)} answered together."] if len(answering) > 1 else []
 
 

@@ -60,6 +60,7 @@ class Desk:
     place: Place
     chosen: Backend | None = None
     monotonic: Callable[[], float] = time.monotonic
+    transport: Transport = field(default_factory=lambda: Transport(ca_bundle=bootstrap.trusted()))
     numbers: count[int] = field(default_factory=lambda: count(int(time.time())))
 
     @property
@@ -101,8 +102,11 @@ class Desk:
         name, component = self.endpoint
         meta = self.place.client("sagemaker-runtime").meta
         signer = SdkSigner(self.place.session.get_credentials, meta.region_name, "sagemaker")
-        transport = Transport(ca_bundle=bootstrap.trusted())
-        return SageMakerBackend(transport, signer, meta.endpoint_url, name, component=component)
+        return SageMakerBackend(self.transport, signer, meta.endpoint_url, name, component=component)
+
+    def close(self) -> None:
+        """Close the connections that are kept for the next answer."""
+        self.transport.close()
 
     @cached_property
     def view(self) -> View:

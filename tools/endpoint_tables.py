@@ -152,6 +152,11 @@ def show_size(sized: Sized) -> None:
         _print(line)
 
 
+def instances(number: int) -> str:
+    """So many, in words."""
+    return f"{number} instance{'' if number == 1 else 's'}"
+
+
 def _found(found: Size, sized: Sized) -> list[str]:
     more = "" if found.limit_found else "; more at a time was not measured, and may be (--levels)"
     gives = f"{found.answers_per_minute:,.1f} answers/min, {found.answers_per_hour:,.0f} an hour"
@@ -162,7 +167,7 @@ def _found(found: Size, sized: Sized) -> list[str]:
     ]
     if sized.peak_per_minute:
         needed = found.instances(sized.peak_per_minute)
-        lines.append(f"A peak of {sized.peak_per_minute:,g} answers/min needs {_instances(needed)}.")
+        lines.append(f"A peak of {sized.peak_per_minute:,g} answers/min needs {instances(needed)}.")
         if not sized.is_twin:
             lines[-1] += f" SageMakerMaximumInstances has to be {needed} or more"
             lines[-1] += ", and SageMakerPeakMinimumInstances too if they are to be there from 17:30 JST."
@@ -209,10 +214,6 @@ def _metric_cells(use: EndpointUse) -> dict[str, str]:
         "5xx errors": f"{use.errors_5xx:,}",
     }
     return cells if use.asleep is None else cells | {"calls that found no copy": f"{use.asleep:,}"}
-
-
-def _instances(number: int) -> str:
-    return f"{number} instance{'' if number == 1 else 's'}"
 
 
 def _ms(value: float | None) -> str:
