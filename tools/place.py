@@ -16,7 +16,14 @@ import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mangaassist.errors import ControlPlaneError, KnowledgeUnavailable, PolicyConflict, PolicyInvalid, StoreUnavailable
+from mangaassist.errors import (
+    BackendError,
+    ControlPlaneError,
+    KnowledgeUnavailable,
+    PolicyConflict,
+    PolicyInvalid,
+    StoreUnavailable,
+)
 from mangaassist.routing import policy
 from mangaassist.routing.policies import PRESET_VERSION, PolicyStore
 from mangaassist.stores import NO_ANSWER
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 TABLE = "SituationTable"  # the output of the stack, and the twin's name of the table
 SEARCH = "SearchEndpoint"
 PRODUCTS = "ProductsTable"  # likewise
+MODEL_ENDPOINT, MODEL_COMPONENT = "SageMakerEndpoint", "SageMakerComponent"
 PRESET_PARAMETER = "PolicyPreset"
 TWIN = "http://127.0.0.1:8080"
 TWIN_REGION = "ap-northeast-1"
@@ -63,7 +71,10 @@ def told(context: click.Context) -> Iterator[None]:
     except (StoreUnavailable, KnowledgeUnavailable) as error:
         raise failure(f"{context.obj.name} does not answer: {error}") from error
     except ControlPlaneError as error:
-        raise failure(f"{context.obj.name} cannot ask Bedrock: {error.name}: {error}") from error
+        service = error.name.partition(".")[0]
+        raise failure(f"{context.obj.name} cannot ask {service}: {error.name}: {error}") from error
+    except BackendError as error:
+        raise failure(f"{context.obj.name}: the model does not answer: {error}") from error
     except NO_ANSWER as error:
         raise failure(f"{context.obj.name} does not answer: {type(error).__name__}") from error
     except BotoCoreError as error:
@@ -115,6 +126,14 @@ class Place:
             return self._twin_aws, self._told("state", "search")["generation"]
         endpoint = self.output(SEARCH, "")
         return (endpoint, self.parameter("SearchGeneration")) if endpoint else None
+
+    def endpoint_of_ours(self) -> tuple[str, str] | None:
+        """Names of the endpoint of our own model and of its component, if it has one; None where there is none."""
+        if self.is_twin:
+            told = self._told("state", "endpoint")
+            return (told["name"], told["component"]) if told else None
+        name = self.output(MODEL_ENDPOINT, "")
+        return (name, self.output(MODEL_COMPONENT, "")) if name else None
 
     def _told(self, page: str, key: str) -> Any:
         """What the twin says of itself."""

@@ -118,7 +118,7 @@ def transport() -> Transport:
     """What carries model calls; it trusts whom botocore trusts."""
     from mangaassist.transport import Transport
 
-    return Transport(ca_bundle=_trusted())
+    return Transport(ca_bundle=trusted())
 
 
 @cache
@@ -269,7 +269,7 @@ def search_signer() -> SearchSigner:
     return SearchSigner(session().get_credentials, os.environ["AWS_REGION"])
 
 
-def _trusted() -> str:
+def trusted() -> str:
     """The file of certificates that botocore trusts."""
     from botocore.httpsession import get_cert_path
 
@@ -315,7 +315,7 @@ def _kept_answers(tables: TableCaller, shelf: Shelf) -> KeptAnswers | None:
         if chosen.cache_name:
             credentials, region = session().get_credentials, dynamodb().meta.region_name
             login = SignedPassword(credentials, region, chosen.cache_name, chosen.cache_user)
-        server = Server(chosen.cache_endpoint, ca_bundle=_trusted(), login=login)
+        server = Server(chosen.cache_endpoint, ca_bundle=trusted(), login=login)
         server.warm_up()
         store = RedisAnswers(server)
     else:

@@ -9,7 +9,7 @@ MangaAssistError
 ├── IngestUnfinished      a catalogue file took too long       -> the same file again goes on where this stopped
 ├── PolicyInvalid         a routing policy document is wrong    -> keep the last good one, alarm
 ├── PolicyConflict        two operators wrote a policy at once  -> the second looks at what is in force, and decides
-├── ControlPlaneError     buying or giving back capacity failed -> the workflow retries or reports, by AWS's name of it
+├── ControlPlaneError     a control plane of AWS refused        -> the workflow retries or reports, by AWS's name of it
 ├── WorkflowInputInvalid  the workflow was asked for nonsense   -> its execution fails with the reason; no purchase
 └── BackendError          a model call failed
     ├── Unavailable       throttled, slow, silent, cut, broken  -> the next target
