@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from mangaassist.capacity.control_plane import Purchase
     from mangaassist.capacity.windows import Occurrence
-    from mangaassist.routing.policy import Policy, Price, Window
+    from mangaassist.money.rates import Price
+    from mangaassist.routing.policy import Policy, Window
     from tools.place import Place
 
 MACHINE = "ProvisionedThroughput"

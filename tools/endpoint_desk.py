@@ -14,6 +14,7 @@ from mangaassist.jst import jst
 from mangaassist.routing import policy
 from mangaassist.routing.backends import Message, ModelCall
 from mangaassist.routing.backends.sagemaker import SageMakerBackend
+from mangaassist.routing.router import GUARDED
 from mangaassist.routing.store import SituationStore
 from mangaassist.signing import SdkSigner
 from mangaassist.tokens import estimate
@@ -138,9 +139,11 @@ class Desk:
 
     def _against(self, view: View, named: str) -> str:
         budget, now_s = view.policy.budget, self.place.now_s()
+        now = jst(now_s)
         if not self.target.deployed:
             return f"nothing: {TARGET} is not deployed in {named}"
-        if view.situation.committed_nano_usd >= budget.guard_share * budget.daily_nano_usd:
+        tier = budget.tier(view.situation.committed_nano_usd, now.hour * 60 + now.minute)
+        if tier is not None and tier.models in GUARDED:
             return f"nothing: the budget of the day is all but spent (${budget.daily_usd} by {named})"
         return _broken(view.situation.health.get(TARGET), now_s)
 

@@ -328,7 +328,11 @@ def test_what_was_published_and_does_not_serve_any_more_is_looked_at(house: Hous
 def test_a_running_purchase_keeps_its_own_model_and_price_when_the_policy_changes(house: House) -> None:
     opened = house.opened()
     document = json.loads(policy.canonical(house.policy))
-    document["models"]["nova-pro"]["provisioned"] |= {"id": "amazon.other-v1:0:24k", "unit_hour_usd": "1"}
+    document["models"]["nova-pro"]["provisioned"] |= {
+        "id": "amazon.other-v1:0:24k",
+        "unit_hour_usd": "1",
+        "committed_unit_hour_usd": {},
+    }
     document["windows"][1]["end"] = "23:00"
     house.policy = policy.load(json.dumps(document))
     again = house.opening()

@@ -80,7 +80,7 @@ def test_show_prints_the_whole_policy_in_force(run: Run, policies: PolicyStore, 
     shown = run("show")
     assert shown.stderr == "version 1 is in force\n"
     assert policy.load(shown.stdout) == policy.load(file.read_text())
-    assert '"guard_share": 0.95' in shown.stdout, "with the defaults"
+    assert '"ahead_minutes": 120' in shown.stdout, "with the defaults"
 
 
 def test_show_prints_a_kept_version_or_a_preset(run: Run, policies: PolicyStore, file: Path) -> None:
@@ -94,9 +94,9 @@ def test_show_prints_a_kept_version_or_a_preset(run: Run, policies: PolicyStore,
 
 def test_what_is_shown_can_be_edited_and_put(run: Run, tmp_path: Path, policies: PolicyStore) -> None:
     edited = tmp_path / "edited.json"
-    edited.write_text(run("show").stdout.replace('"guard_share": 0.95', '"guard_share": 0.9'))
+    edited.write_text(run("show").stdout.replace('"ahead_minutes": 120', '"ahead_minutes": 60'))
     assert run("put", str(edited), "--yes").exit_code == 0
-    assert policy.load(policies.in_force().document or "").budget.guard_share == 0.9
+    assert policy.load(policies.in_force().document or "").budget.ahead_minutes == 60
 
 
 def test_diff_shows_only_what_differs(run: Run, policies: PolicyStore, file: Path) -> None:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from mangaassist.capacity.register import Record
     from mangaassist.capacity.workflow import Mode
-    from mangaassist.routing.policy import Limits, Offer, Policy
+    from mangaassist.money.rates import Offer
+    from mangaassist.routing.policy import Limits, Policy
 
 DRAIN_MARGIN_S = 5.0  # clocks differ a little
 NAME_CHARACTERS = 63

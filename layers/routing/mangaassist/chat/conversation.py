@@ -205,7 +205,7 @@ class Conversation:
         return Assignment(
             route=turn.route if turn.known else report.without_accounts(turn.route),
             prompt=Prompt(
-                turn.findings.system_prompt(),
+                turn.findings.system_prompt(short=turn.route.answer_share < 1),
                 tuple(replace(message, text=notes.harmless(message.text)) for message in turn.session.history),
                 notes.asked(turn.question.text, turn.findings.products, turn.question.language),
             ),

@@ -54,6 +54,7 @@ def account(turn: Turn) -> TurnAccount:
         attempts=tuple(turn.progress.attempts),
         lookup=turn.findings.charge(turn.day),
         kept=turn.findings.kept.how if turn.findings.kept else "",
+        tier=turn.route.tier,
     )
 
 
@@ -68,6 +69,7 @@ def turn(turn: Turn) -> None:
             "turn_id": turn.id,
             "session_id": turn.session.id,
             "reason": turn.route.reason,
+            "tier": turn.route.tier,
             "score": round(turn.route.score, 3),
             "finish": progress.finish,
             "target": progress.target,
@@ -92,6 +94,8 @@ def turn(turn: Turn) -> None:
         milliseconds("FirstText", first_ms)
     if len(progress.attempts) > 1:
         count("Fallbacks")
+    if turn.route.tier:
+        count("BudgetTiers")
     _count_findings(turn)
     if progress.target == CATALOGUE:
         count("CatalogueAnswers")

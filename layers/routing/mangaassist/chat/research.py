@@ -6,7 +6,7 @@ citations in the `end` frame -> an answer to keep.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,9 +47,10 @@ class Findings:
         """The products that the answer rests on."""
         return self.kept.products if self.kept else self.offered or self.found.products
 
-    def system_prompt(self) -> str:
-        """The policy's system prompt, with the rules of grounding where they apply."""
-        prompt = self.policy.answer.system_prompt
+    def system_prompt(self, *, short: bool = False) -> str:
+        """The policy's system prompt, with the rules of grounding where they apply, and the wish for a short answer."""
+        answer = self.policy.answer
+        prompt = f"{answer.system_prompt} {answer.short_prompt}" if short else answer.system_prompt
         return notes.system(prompt, self.products, about_catalogue=self.about_catalogue)
 
     def catalogue_answer(self, question: Question) -> str:
@@ -169,12 +170,10 @@ class Research:
 @contextmanager
 def _guarded() -> Generator[None]:
     """The boundary of finding out: a defect in it costs a turn the knowledge, and the operators get the stack."""
-    with suppress(Exception):
-        try:
-            yield
-        except Exception:
-            report.unfinished("finding out")
-            raise
+    try:
+        yield
+    except Exception:
+        report.unfinished("finding out")
 
 
 def _context(policy: Policy) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ class TurnAccount:
     attempts: Sequence[Attempt]
     lookup: Charge | None = None  # not reserved beforehand: it is less than a thousandth of a cent
     kept: str = ""  # how a kept answer was found, when one was served
+    tier: str = ""  # of the budget that the turn was under
 
     @property
     def is_empty(self) -> bool:
@@ -197,6 +198,7 @@ class Ledger:
                 "attempts": [attempt_fields(attempt) for attempt in account.attempts],
                 "lookup": asdict(account.lookup) if account.lookup else None,
                 "kept": account.kept,
+                "tier": account.tier,
                 "settled_at": now.isoformat(timespec="milliseconds"),
                 "expires_at": int(now.timestamp()) + LEDGER_DAYS * 86_400,
             }
@@ -234,14 +236,13 @@ def _by_day(account: TurnAccount) -> dict[str, tuple[int, int, int]]:
     count: Counter[str] = Counter()
     if account.lookup and account.lookup.cost_nano_usd:
         spent[account.lookup.day] += account.lookup.cost_nano_usd
-        count[account.lookup.day] += 0
     for attempt in account.attempts:
         if attempt.reservation:
             day = attempt.reservation.day
             reserved[day] += attempt.reservation.nano_usd
             spent[day] += attempt.cost_nano_usd
             count[day] += 1
-    return {day: (reserved[day], spent[day], count[day]) for day in count}
+    return {day: (reserved[day], spent[day], count[day]) for day in sorted({*count, *spent})}
 
 
 def _require(in_time: Callable[[], bool]) -> None:

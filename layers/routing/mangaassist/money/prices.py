@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mangaassist.routing.policy import Price
+    from mangaassist.money.rates import Price
 
 NANO_PER_USD = 1_000_000_000
 

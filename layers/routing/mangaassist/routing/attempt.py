@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from mangaassist.deadline import Deadline
+    from mangaassist.money.rates import Price
     from mangaassist.routing.backends import Backend, ModelCall, ModelStream, StreamEvent
-    from mangaassist.routing.policy import Price
 
 OPEN_LIMIT_S = 1.0  # connecting and sending; the answer has limits of its own
 USAGE_LIMIT_S = 1.0  # the service reports usage right after the last word

@@ -168,8 +168,9 @@ class Failover:
         health = work.situation.health.get(target.name)
         if health and health.is_half_open(work.now_s) and not self._probes.acquire(target.name):
             return "probed_elsewhere"
-        call = _call(work, progress, target, min(target.max_tokens, fitting))
-        price = call.model.price_on(work.today) if target.billing == "tokens" else None
+        wanted = max(policy.answer.least_tokens, int(target.max_tokens * work.route.answer_share))
+        call = _call(work, progress, target, min(wanted, fitting))
+        price = policy.price_of(target.name, work.today) if target.billing == "tokens" else None
         prompt_tokens = _prompt_tokens(call)
         reserve = Usage(int(prompt_tokens * INPUT_MARGIN) + INPUT_FLOOR_TOKENS, call.max_tokens)
         cost = cost_nano_usd(reserve, price) if price else 0

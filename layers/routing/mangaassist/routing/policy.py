@@ -1,7 +1,7 @@
 """The routing policy: everything an operator may change without a deployment, as one validated document.
 
-A default ships as a preset in `presets/`; an override lives in the situation table. Prices are US dollars per million
-tokens in the document and whole nano-dollars per token in memory, so that all accounting is integer arithmetic.
+A default ships as a preset in `presets/`; an override lives in the situation table. Prices are in `money/rates.py`, the
+day's budget in `money/budget.py`.
 """
 
 from __future__ import annotations
@@ -14,80 +14,22 @@ from importlib import resources
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from mangaassist.document import Part
 from mangaassist.errors import PolicyInvalid
+from mangaassist.money.budget import MINUTES_PER_DAY, Budget, Share
+from mangaassist.money.rates import Offer, Price, ServiceTier
 
 TARGETS = ("provisioned-sonnet", "provisioned-haiku", "ondemand-sonnet", "ondemand-haiku", "sagemaker-custom")
 CATALOGUE = "catalogue"  # the answer without a model, at the end of every chain
 KEPT = "kept"  # the answer that another turn was given before
-MINUTES_PER_DAY = 24 * 60
 LONGEST_WINDOW_MINUTES = 22 * 60
 
 Milliseconds = Annotated[int, Field(gt=0, le=120_000)]
-Share = Annotated[float, Field(gt=0, le=1)]
-UsdPerMillion = Annotated[Decimal, Field(ge=0, le=1000, decimal_places=3)]  # three places: whole nano-dollars per token
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class Rates(_Part):
-    """Prices in USD per million tokens."""
-
-    input: UsdPerMillion
-    output: UsdPerMillion
-    cache_read: UsdPerMillion = Decimal(0)
-    cache_write: UsdPerMillion = Decimal(0)
-
-    @cached_property
-    def input_nano_usd(self) -> int:
-        return int(self.input * 1000)
-
-    @cached_property
-    def output_nano_usd(self) -> int:
-        return int(self.output * 1000)
-
-    @cached_property
-    def cache_read_nano_usd(self) -> int:
-        return int(self.cache_read * 1000)
-
-    @cached_property
-    def cache_write_nano_usd(self) -> int:
-        return int(self.cache_write * 1000)
-
-
-class LongContext(Rates):
-    """The rates of the whole request once its prompt is longer than `above_tokens`."""
-
-    above_tokens: int = Field(gt=0)
-
-
-class Price(Rates):
-    """The rates in force from a JST day on, with where they were read and whether that was verified."""
-
-    effective_from: date
-    long_context: LongContext | None = None
-    source: str
-    verified: bool
-
-
-class Offer(_Part):
-    """A model as Bedrock sells it by the model unit and hour; AWS publishes neither price nor tokens of a unit."""
-
-    id: str = Field(pattern=r"^[A-Za-z0-9.:_/-]{1,2048}$")  # a contextual variant (`…:24k`) or a custom model's ARN
-    unit_hour_usd: Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=6)]
-    unit_tokens_per_minute: int = Field(gt=0)
-    source: str
-    verified: bool
-
-    @cached_property
-    def unit_hour_nano_usd(self) -> int:
-        return int(self.unit_hour_usd * 1_000_000_000)
-
-
-class Model(_Part):
+class Model(Part):
     """A model as a service offers it: its id, what a request to it may contain, its prices and its end."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9.:_/-]{1,2048}$")
@@ -104,24 +46,33 @@ class Model(_Part):
     def _consistent(self) -> Model:
         if self.temperature is not None and not self.sampling:
             raise ValueError("temperature is set but the model accepts no sampling parameters")
-        days = [price.effective_from for price in self.prices]
-        if days != sorted(set(days)):
-            raise ValueError("prices must be ordered by effective_from, each day once")
+        for region, tier in {(price.region, price.tier) for price in self.prices}:
+            days = [price.effective_from for price in self.prices_of(region, tier)]
+            if days != sorted(set(days)):
+                raise ValueError("prices of a tier and region must be ordered by effective_from, each day once")
         return self
 
-    def price_on(self, day: date) -> Price:
-        """The price in force on a JST day; the oldest one for days before any."""
-        return next((price for price in reversed(self.prices) if price.effective_from <= day), self.prices[0])
+    def prices_of(self, region: str, tier: ServiceTier) -> tuple[Price, ...]:
+        """Those of a tier that are a region's own ("": every other region's), oldest first."""
+        return tuple(price for price in self.prices if price.region == region and price.tier == tier)
+
+    def price_on(self, day: date, region: str = "", tier: ServiceTier = "default") -> Price:
+        """The price in force on a JST day; the oldest one for days before any. Raises IndexError where there is none.
+
+        A valid policy has one for each of its targets.
+        """
+        prices = self.prices_of(region, tier) or self.prices_of("", tier)
+        return next((price for price in reversed(prices) if price.effective_from <= day), prices[0])
 
 
-class Estimate(_Part):
+class Estimate(Part):
     """What to expect of a target until live measurements say otherwise."""
 
     first_text_ms: Milliseconds
     token_ms: Annotated[float, Field(gt=0, le=1000)]
 
 
-class Target(_Part):
+class Target(Part):
     """One place where a turn can be answered."""
 
     name: str = ""  # filled from its key
@@ -132,6 +83,7 @@ class Target(_Part):
     deployed: bool = True
     published_capacity_only: bool = False  # provisioned throughput: routable only while capacity is published
     billing: Literal["tokens", "hours"] = "tokens"
+    service_tier: ServiceTier = "default"  # of Bedrock
     max_tokens: int = Field(gt=0, le=8192)
     first_text_limit_ms: Milliseconds
     estimate: Estimate
@@ -142,7 +94,7 @@ class Target(_Part):
         return self.published_capacity_only or self.backend == "sagemaker"
 
 
-class Window(_Part):
+class Window(Part):
     """A daily span of JST in which capacity is provisioned for a target; it may cross midnight."""
 
     name: Literal["business", "peak"]  # those that the router has rules for
@@ -186,7 +138,7 @@ class Window(_Part):
         return frozenset((self.start_minute + step) % MINUTES_PER_DAY for step in range(length))
 
 
-class Limits(_Part):
+class Limits(Part):
     """Time limits of a turn, in milliseconds."""
 
     turn_ms: Annotated[int, Field(gt=1000, le=28_000)] = 28_000  # the gateway gives up at 29 s
@@ -218,7 +170,7 @@ class Limits(_Part):
         return self
 
 
-class Breaker(_Part):
+class Breaker(Part):
     """When a failing target is left alone, and for how long."""
 
     failures: int = Field(default=3, ge=1, le=100)
@@ -228,18 +180,7 @@ class Breaker(_Part):
     probe_ms: Milliseconds = 30_000  # how long one environment holds the half-open probe
 
 
-class Budget(_Part):
-    """What a JST day may cost."""
-
-    daily_usd: Annotated[Decimal, Field(gt=0, le=1_000_000)] = Decimal(500)
-    guard_share: Share = 0.95
-
-    @cached_property
-    def daily_nano_usd(self) -> int:
-        return int(self.daily_usd * 1_000_000_000)
-
-
-class Provisioning(_Part):
+class Provisioning(Part):
     """How far the purchase of provisioned throughput may go."""
 
     daily_usd: Annotated[Decimal, Field(gt=0, le=1_000_000)] = Decimal(400)  # what the windows of a JST day may cost
@@ -250,13 +191,14 @@ class Provisioning(_Part):
         return int(self.daily_usd * 1_000_000_000)
 
 
-class Answer(_Part):
+class Answer(Part):
     """What a question may be and what an answer should be."""
 
     system_prompt: str = Field(min_length=1, max_length=20_000)
     max_question_chars: int = Field(default=4_000, ge=1, le=30_000)
     history_tokens: int = Field(default=2_000, ge=0, le=100_000)
     least_tokens: int = Field(default=48, ge=1, le=512)  # an answer clipped below this is not worth starting
+    short_prompt: str = "Answer in two or three short sentences."  # said too, where a tier of the budget wants it short
 
 
 EMBEDDING_PRICES = {
@@ -277,7 +219,7 @@ EMBEDDING_PRICES = {
 }
 
 
-class Knowledge(_Part):
+class Knowledge(Part):
     """How long a turn looks things up, how much of the catalogue a model is shown, and which answers are kept."""
 
     lookup_ms: Milliseconds = 700  # for embedding, search and products together
@@ -289,7 +231,7 @@ class Knowledge(_Part):
     embedding_prices: dict[str, Price] = Field(default_factory=lambda: dict(EMBEDDING_PRICES))
 
 
-class Policy(_Part):
+class Policy(Part):
     """The whole document."""
 
     name: str = Field(min_length=1, max_length=64)
@@ -320,6 +262,9 @@ class Policy(_Part):
         for name, target in self.targets.items():
             if target.model not in self.models:
                 raise ValueError(f"targets.{name}.model: there is no model {target.model!r}")
+            tier, model = target.service_tier, self.models[target.model]
+            if not (model.prices_of(target.region, tier) or model.prices_of("", tier)):
+                raise ValueError(f"targets.{name}: {target.model} has no price of tier {tier} in {target.region}")
         for window in self.windows:
             if window.target not in self.targets or not self.targets[window.target].published_capacity_only:
                 raise ValueError(f"windows.{window.name}.target: {window.target!r} is not a provisioned target")
@@ -331,6 +276,11 @@ class Policy(_Part):
     def model_of(self, target: str) -> Model:
         """The model behind a target."""
         return self.models[self.targets[target].model]
+
+    def price_of(self, target: str, day: date) -> Price:
+        """What the tokens of a target cost on a JST day, whether it is billed by them or not."""
+        it = self.targets[target]
+        return self.models[it.model].price_on(day, it.region, it.service_tier)
 
     def window_at(self, now_jst: datetime) -> Window | None:
         """The window that a JST instant lies in, if any."""

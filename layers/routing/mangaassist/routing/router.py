@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from mangaassist.money.budget import Tier
     from mangaassist.routing.policy import Policy, Target, Window
     from mangaassist.routing.question import Question
     from mangaassist.routing.situation import Situation
+
+
+GUARDED = ("guard", "none")  # what a tier of the budget leaves, when the rules of the brief do not count any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +34,15 @@ class Route:
     complex: bool
     catalogue: bool
     spilled: str | None = None  # the window's capacity, when a simple question was kept off it because it is full
+    tier: str = ""  # of the budget, when one is reached
+    answer_share: float = 1.0  # of a target's max_tokens
 
 
 @dataclass(slots=True)  # frozen would take twice as long to make
 class _Case:
     """The facts that the rules look at."""
 
-    nearly_spent: bool
+    guarded: bool
     catalogue: bool
     complex: bool
     window: str | None
@@ -53,7 +59,7 @@ class _Rule:
 
 
 RULES = (
-    _Rule("budget_guard", lambda case: case.nearly_spent, ("ondemand-haiku",)),
+    _Rule("budget_guard", lambda case: case.guarded, ("ondemand-haiku",)),
     _Rule(
         "manga_specific_query",
         lambda case: case.catalogue and case.custom_model,
@@ -83,10 +89,10 @@ def decide(question: Question, situation: Situation, policy: Policy, now: dateti
     """Choose the chain for a question at a JST instant."""
     now_s = now.timestamp()
     is_complex = question.score >= policy.complexity_threshold
-    share = situation.committed_nano_usd / policy.budget.daily_nano_usd
+    tier = policy.budget.tier(situation.committed_nano_usd, now.hour * 60 + now.minute)
     window = policy.window_at(now)
     case = _Case(
-        nearly_spent=share >= policy.budget.guard_share,
+        guarded=tier is not None and tier.models in GUARDED,
         catalogue=question.catalogue,
         complex=is_complex,
         window=window.name if window else None,
@@ -96,8 +102,9 @@ def decide(question: Question, situation: Situation, policy: Policy, now: dateti
         and not _saturated("provisioned-haiku", situation, now_s),
     )
     rule = next(rule for rule in RULES if rule.when(case))
-    models = () if share >= 1 else rule.chain
-    live = [name for name in models if _routable(policy.targets[name], situation, now_s)]
+    live = [name for name in rule.chain if _routable(policy.targets[name], situation, now_s)]
+    if tier is not None:
+        live = [name for name in live if _affordable(policy.targets[name], tier)]
     return Route(
         chain=(*live, CATALOGUE),
         reason=rule.reason,
@@ -105,7 +112,16 @@ def decide(question: Question, situation: Situation, policy: Policy, now: dateti
         complex=is_complex,
         catalogue=question.catalogue,
         spilled=_spilled(window, policy, situation, now_s) if window and rule is RULES[-1] else None,
+        tier=tier.name if tier else "",
+        answer_share=tier.answer_share if tier else 1.0,
     )
+
+
+def _affordable(target: Target, tier: Tier) -> bool:
+    """Whether a tier of the budget leaves a target in: what is paid for by the hour costs nothing more."""
+    if tier.models == "none":
+        return False
+    return tier.models == "all" or target.quality == "fast" or target.billing == "hours"
 
 
 def _spilled(window: Window, policy: Policy, situation: Situation, now_s: float) -> str | None:

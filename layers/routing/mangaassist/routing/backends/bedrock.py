@@ -105,6 +105,8 @@ class BedrockBackend:
             parameters["system"] = self._system(call)
         if model.extra_request_fields:
             parameters["additionalModelRequestFields"] = model.extra_request_fields
+        if call.target.service_tier != "default":
+            parameters["serviceTier"] = {"type": call.target.service_tier}
         if self._guardrail["guardrailIdentifier"]:
             parameters["guardrailConfig"] = self._guardrail
         return parameters
