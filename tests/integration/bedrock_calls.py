@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
+    from mangaassist.money.rates import ServiceTier
     from mangaassist.routing.backends import ModelStream
     from mangaassist.transport import Transport
 
@@ -72,11 +73,16 @@ def backend(url: str, transport: Transport, *, guardrail_id: str = "", guardrail
 
 
 def call(
-    *messages: Message, model_id: str | None = None, system: str = SYSTEM, region: str = "ap-northeast-1", **model: Any
+    *messages: Message,
+    model_id: str | None = None,
+    system: str = SYSTEM,
+    region: str = "ap-northeast-1",
+    service_tier: ServiceTier = "default",
+    **model: Any,
 ) -> ModelCall:
     """A call to the quality target of the current policy, with a changed model where the test needs one."""
     current = policy.preset("current")
-    target = current.targets["ondemand-sonnet"].model_copy(update={"region": region})
+    target = current.targets["ondemand-sonnet"].model_copy(update={"region": region, "service_tier": service_tier})
     asked = current.models[target.model].model_copy(update=model)
     return ModelCall(
         target=target,

@@ -120,6 +120,12 @@ class TestRequest:
         _, body = _request(server, counting, system="x" * length, prompt_cache_min_tokens=least)
         assert ({"cachePoint": {"type": "default"}} in body["system"]) is is_marked
 
+    def test_a_tier_of_the_service_is_asked_for(self, server: ScriptedServer, bedrock: BedrockBackend) -> None:
+        _, usual = _request(server, bedrock)
+        assert "serviceTier" not in usual
+        _, asked = _request(server, bedrock, service_tier="priority")
+        assert asked["serviceTier"] == {"type": "priority"}
+
     @pytest.mark.parametrize(("version", "sent"), [("3", "3"), ("", "DRAFT")])
     def test_a_guardrail_goes_along(
         self, server: ScriptedServer, transport: Transport, version: str, sent: str

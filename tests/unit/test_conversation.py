@@ -42,6 +42,18 @@ def test_a_turn_begins_with_its_ids_and_ends_with_its_account() -> None:
     assert house.world.memory[frames[0]["session_id"]].history[1].text == "二十四時間。"
 
 
+def test_ahead_of_the_days_curve_the_model_is_asked_for_a_short_answer_and_the_account_says_why() -> None:
+    house = House({"ondemand-haiku": [answer("はい。")]})
+    house.world.situation_now = Situation(committed_nano_usd=POLICY.budget.daily_nano_usd * 85 // 100)
+    house.ask()
+    assert house.backend.calls[0].system.startswith(f"{POLICY.answer.system_prompt} {POLICY.answer.short_prompt}")
+    assert house.world.accounts[0].tier in ("shorter_answers", "fast_class")
+    house.world.situation_now = Situation()
+    house.ask("では土曜は?")
+    assert POLICY.answer.short_prompt not in house.backend.calls[1].system
+    assert house.world.accounts[1].tier == ""
+
+
 def test_the_next_question_of_a_session_brings_its_history() -> None:
     house = House({"ondemand-haiku": [answer("はい。")]})
     session_id = house.ask()[0]["session_id"]

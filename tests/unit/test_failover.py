@@ -52,6 +52,7 @@ class Bench:
     purse: FakePurse = field(default_factory=FakePurse)
     probes: FakeProbes = field(default_factory=FakeProbes)
     stop_after: int | None = None
+    answer_share: float = 1.0
     patience_s: float = 0.25
     clock: FakeClock = field(default_factory=FakeClock)
 
@@ -69,7 +70,7 @@ class Bench:
             backends={"bedrock": self.backend}, estimates=self.estimates, purse=self.purse, probes=self.probes
         )
         work = Assignment(
-            route=Route(self.chain, "test", 0.8, complex=True, catalogue=False),
+            route=Route(self.chain, "test", 0.8, complex=True, catalogue=False, answer_share=self.answer_share),
             prompt=Prompt("Be brief.", (), "質問"),
             policy=self.policy,
             situation=self.situation,
@@ -228,6 +229,20 @@ def test_an_answer_is_clipped_to_the_tokens_that_fit_the_deadline() -> None:
     sonnet = POLICY.targets["ondemand-sonnet"]
     fitting = (8000 - sonnet.estimate.first_text_ms) / sonnet.estimate.token_ms
     assert bench.backend.calls[0].max_tokens == int(fitting) < sonnet.max_tokens
+
+
+def test_a_tier_of_the_budget_shortens_the_answer_and_what_is_set_aside_for_it() -> None:
+    whole, short = (Bench({"ondemand-haiku": [answer("短い")]}, SIMPLE, answer_share=share).run() for share in (1, 0.6))
+    most = POLICY.targets["ondemand-haiku"].max_tokens
+    assert short.backend.calls[0].max_tokens == int(most * 0.6)
+    saved = most - int(most * 0.6)
+    output_nano_usd = POLICY.price_of("ondemand-haiku", jst(short.clock.now_s()).date()).output_nano_usd
+    assert whole.purse.committed_nano_usd - short.purse.committed_nano_usd == saved * output_nano_usd
+
+
+def test_no_tier_makes_an_answer_too_short_to_be_worth_it() -> None:
+    bench = Bench({"ondemand-haiku": [answer("短い")]}, SIMPLE, answer_share=0.01).run()
+    assert bench.backend.calls[0].max_tokens == POLICY.answer.least_tokens
 
 
 def test_the_answer_is_closed_cleanly_at_the_deadline() -> None:

@@ -174,6 +174,29 @@ def test_the_price_of_the_day_is_charged() -> None:
     assert model.price_on(date(2020, 1, 1)).input_nano_usd == 3300
 
 
+def test_a_region_or_tier_with_a_price_of_its_own_has_that_price() -> None:
+    document = deepcopy(CURRENT)
+    prices = document["models"]["sonnet-4-6"]["prices"]
+    prices.append({**prices[0], "region": "us-east-1", "input": "3"})
+    prices.append({**prices[0], "tier": "priority", "input": "5.775"})
+    document["targets"]["ondemand-sonnet"]["service_tier"] = "priority"
+    loaded = policy.load(json.dumps(document))
+    model, day = loaded.models["sonnet-4-6"], date(2026, 12, 31)
+    assert model.price_on(day, "us-east-1").input_nano_usd == 3000
+    assert model.price_on(day, "ap-northeast-1").input_nano_usd == 3300
+    assert loaded.price_of("ondemand-sonnet", day).input_nano_usd == 5775
+
+
+def test_a_target_of_a_tier_without_a_price_is_refused() -> None:
+    with pytest.raises(PolicyInvalid, match=r"targets\.ondemand-sonnet: sonnet-4-6 has no price of tier flex in"):
+        policy.load(changed("targets/ondemand-sonnet/service_tier", "flex"))
+
+
+def test_what_is_dearer_with_a_commitment_is_a_mistake() -> None:
+    with pytest.raises(PolicyInvalid, match="OneMonth is dearer than no commitment"):
+        policy.load(changed("models/nova-pro/provisioned/committed_unit_hour_usd", {"OneMonth": "24"}))
+
+
 def test_costs_are_exact_and_a_long_prompt_is_dearer_as_a_whole() -> None:
     price = policy.preset("current").models["haiku-5-5"].prices[0]
     usage = Usage(input_tokens=1000, output_tokens=100, cache_read_tokens=10, cache_write_tokens=20)

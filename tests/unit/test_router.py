@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -71,6 +72,38 @@ def test_the_first_rule_that_holds_chooses_the_chain(
     assert route.chain[-1] == "catalogue", "every chain ends without a model"
     if chain is not None:
         assert list(route.chain[:-1]) == chain
+
+
+def ahead(share: float, now: datetime, **more: Any) -> Situation:
+    """The situation with so much committed, as a share of what the day's curve allows by now."""
+    allowed = POLICY.budget.allowed(now.hour * 60 + now.minute)
+    return Situation(committed_nano_usd=int(share * allowed * DAY_NANO_USD) + 1, **more)
+
+
+def test_ahead_of_the_days_curve_answers_get_shorter_before_models_get_cheaper() -> None:
+    route = decide(COMPLEX, ahead(0.75, BUSINESS), POLICY, BUSINESS)
+    assert (route.tier, route.chain[0], route.reason) == ("shorter_answers", "ondemand-sonnet", "offpeak_complex")
+    assert route.answer_share == 0.6
+    before = decide(COMPLEX, ahead(0.74, BUSINESS), POLICY, BUSINESS)
+    assert (before.tier, before.answer_share) == ("", 1.0)
+
+
+def test_far_ahead_of_it_the_quality_class_is_left_to_the_evening() -> None:
+    route = decide(COMPLEX, ahead(0.9, BUSINESS), POLICY, BUSINESS)
+    assert (route.tier, route.chain) == ("fast_class", ("ondemand-haiku", "catalogue"))
+
+
+def test_capacity_that_is_paid_for_by_the_hour_serves_on() -> None:
+    route = decide(COMPLEX, ahead(0.9, PEAK, capacity=PUBLISHED), POLICY, PEAK)
+    assert route.chain == ("provisioned-sonnet", "ondemand-haiku", "catalogue")
+
+
+def test_what_a_tier_gives_up_is_the_policys() -> None:
+    document = json.loads(policy.canonical(POLICY))
+    document["budget"]["tiers"] = [{"name": "frugal", "at": 0.1, "of": "day", "models": "fast", "answer_share": 0.5}]
+    frugal = policy.load(json.dumps(document))
+    route = decide(COMPLEX, Situation(committed_nano_usd=DAY_NANO_USD // 10), frugal, NIGHT)
+    assert (route.tier, route.chain, route.answer_share) == ("frugal", ("ondemand-haiku", "catalogue"), 0.5)
 
 
 def test_catalogue_questions_go_to_the_custom_model_when_it_is_deployed() -> None:
