@@ -1,6 +1,6 @@
 """A SageMaker endpoint with a model of one's own, emulated on the real wire: InvokeEndpoint, whole and streamed.
 
-The control plane signs with the same name; of it there is DescribeEndpoint. The endpoint has one variant, or one
+The control plane signs with the same name (`local/sagemaker_control.py`). The endpoint has one variant, or one
 inference component when there is a name for one: only then may it scale to zero, and every call names the component.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from local import containers, payload_parts
+from local import containers, payload_parts, sagemaker_control
 from local.containers import ContainerError
 from local.endpoint import Full, NoInstance
 from local.endpoint_metrics import VARIANT, Invocation
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from local.containers import Reply
     from local.endpoint import Fleet, Place
-    from local.endpoint_metrics import Metrics
     from local.faults import Fault, Faults
+    from local.sagemaker_control import Hosted
     from local.wire import Exchange
 
 PATH = re.compile(r"^/endpoints/(?P<name>[^/]+)/(?P<operation>invocations|invocations-response-stream)$")
@@ -103,16 +103,6 @@ class Served:
     closed_by_client: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Hosted:
-    """The one endpoint that there is; `component` is empty where the variant holds the model itself."""
-
-    name: str
-    component: str
-    fleet: Fleet
-    metrics: Metrics
 
 
 class SageMaker:
@@ -260,46 +250,12 @@ class SageMaker:
     async def _control(self, exchange: Exchange) -> None:
         operation = exchange.headers.get("x-amz-target", "").rpartition(".")[2]
         try:
-            if operation != "DescribeEndpoint":
-                raise ServiceError(400, "UnknownOperationException", f"The twin emulates no {operation} of SageMaker.")
-            answer = self._described(json.loads(await exchange.body()).get("EndpointName", ""), exchange.region)
+            asked = json.loads(await exchange.body())
+            answer = sagemaker_control.described(self._hosted, operation, asked, exchange.region)
         except ServiceError as error:
             await exchange.refuse(error, JSON_1_1)
         else:
             await exchange.answer(200, json.dumps(answer).encode(), JSON_1_1)
-
-    def _described(self, name: str, region: str) -> dict[str, Any]:
-        hosted = self._hosted
-        if hosted is None or name != hosted.name or region != REGION:
-            text = f'Could not find endpoint "{_arn(name, region)}".'
-            raise ServiceError(400, "ValidationException", text)
-        fleet = hosted.fleet
-        status = fleet.status
-        variant: dict[str, Any] = {
-            "VariantName": VARIANT,
-            "CurrentInstanceCount": fleet.in_service,
-            "DesiredInstanceCount": fleet.desired,
-        }
-        if hosted.component:
-            bounds = {"MinInstanceCount": fleet.profile.minimum, "MaxInstanceCount": fleet.profile.maximum}
-            variant["ManagedInstanceScaling"] = {"Status": "ENABLED", **bounds}
-        else:
-            variant |= {"CurrentWeight": 1.0, "DesiredWeight": 1.0}
-        if status == "Creating":
-            variant["VariantStatus"] = [{"Status": "Creating", "StartTime": fleet.created_s}]
-        return {
-            "EndpointName": hosted.name,
-            "EndpointArn": _arn(hosted.name),
-            "EndpointConfigName": f"{hosted.name}-config",
-            "ProductionVariants": [variant],
-            "EndpointStatus": status,
-            "CreationTime": fleet.created_s,
-            "LastModifiedTime": fleet.modified_s,
-        }
-
-
-def _arn(name: str, region: str = REGION) -> str:
-    return f"arn:aws:sagemaker:{region}:{ACCOUNT}:endpoint/{name.lower()}"
 
 
 @contextmanager

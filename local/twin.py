@@ -37,7 +37,8 @@ from local.opensearch import GENERATIONS, OpenSearch
 from local.pages import Front
 from local.parameters import ParameterStore
 from local.provisioned import ProvisionedThroughput
-from local.sagemaker import Hosted, SageMaker
+from local.sagemaker import SageMaker
+from local.sagemaker_control import Hosted
 from local.schedules import Schedules
 from local.service_quotas import ServiceQuotas
 from local.surroundings import Endpoints

@@ -69,7 +69,7 @@ def main(context: click.Context, stack: str | None, twin: str, region: str | Non
 @click.pass_obj
 def status(desk: Desk, as_json: bool) -> None:
     """Show how the endpoint is, its instances, and whether turns are sent to it."""
-    told = desk.hosting(), desk.endpoint[1], desk.routing()
+    told = desk.hosting(), desk.copies(), desk.routing()
     if as_json:
         click.echo(_document(tables.status_document(*told)))
     else:
@@ -87,10 +87,11 @@ def metrics(desk: Desk, hours: float, as_json: bool) -> None:
     found = {whose: desk.watch.use(whose, span) for whose in desk.whose()}
     if not found:
         raise failure(f"{desk.name}: the endpoint has no variants yet")
+    costs = desk.costs(found)
     if as_json:
-        click.echo(_document(tables.metrics_document(found)))
+        click.echo(_document(tables.metrics_document(found, costs)))
     else:
-        tables.show_metrics(found)
+        tables.show_metrics(found, costs)
 
 
 @main.command()

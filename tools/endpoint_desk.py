@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mangaassist import bootstrap
 from mangaassist.capacity.endpoint import EndpointWatch, Whose
 from mangaassist.jst import jst
+from mangaassist.money.book import HOSTING, price_book
 from mangaassist.routing import policy
 from mangaassist.routing.backends import Message, ModelCall
 from mangaassist.routing.backends.sagemaker import SageMakerBackend
@@ -22,9 +23,10 @@ from mangaassist.transport import Transport
 from tools.place import failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from mangaassist.capacity.endpoint import Hosting
+    from mangaassist.capacity.endpoint import Copies, Cost, EndpointUse, Hosting
+    from mangaassist.money.book import PriceBook, Quote
     from mangaassist.routing.backends import Backend
     from mangaassist.routing.policy import Policy, Target
     from mangaassist.routing.situation import Health
@@ -94,6 +96,34 @@ class Desk:
         if component:
             return (Whose(name, "", component),)
         return tuple(Whose(name, variant.name) for variant in self.hosting().variants)
+
+    def copies(self) -> Copies | None:
+        """The component as it is now; None where the variants hold the model themselves."""
+        component = self.endpoint[1]
+        return self.watch.copies(component) if component else None
+
+    @cached_property
+    def book(self) -> PriceBook:
+        """What instances cost by the hour."""
+        return price_book()
+
+    def costs(self, found: Mapping[Whose, EndpointUse]) -> dict[Whose, tuple[Quote, Cost]]:
+        """What the instances of each of these cost in their span, where the price of their type is known."""
+        hosting = self.hosting()
+        types = self.watch.instance_types(hosting.configuration)
+        now = {variant.name: variant.instances for variant in hosting.variants}
+        region, today = self.place.client("sagemaker").meta.region_name, jst(self.place.now_s()).date()
+        costs = {}
+        for whose, use in found.items():
+            variant = whose.variant or next(iter(types), "")
+            name = f"{HOSTING}{types.get(variant, '')}"
+            if name not in self.book.names() or region not in self.book.regions():
+                continue
+            quote = self.book.quote(name, region, today)
+            cost = use.cost(quote.usd, now.get(variant))
+            if cost is not None:
+                costs[whose] = quote, cost
+        return costs
 
     @cached_property
     def backend(self) -> Backend:

@@ -11,11 +11,13 @@ from rich.table import Table
 
 from mangaassist.capacity.endpoint_sizing import HEADROOM, Size, Step, size, verdict
 from mangaassist.jst import jst
+from mangaassist.money.book import HOSTING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mangaassist.capacity.endpoint import EndpointUse, Hosting, Whose
+    from mangaassist.capacity.endpoint import Copies, Cost, EndpointUse, Hosting, Whose
+    from mangaassist.money.book import Quote
     from tools.endpoint_desk import Routing
 
 WIDTH = 120  # where the output is no terminal
@@ -43,19 +45,23 @@ class Sized:
         return size(self.steps, self.limit_ms, self.headroom)
 
 
-def status_document(hosting: Hosting, component: str, routing: Routing) -> dict[str, Any]:
+def status_document(hosting: Hosting, component: Copies | None, routing: Routing) -> dict[str, Any]:
     """The status for programs."""
     instants = {"created": _iso(hosting.created_s), "since": _iso(hosting.since_s)}
     told = {name: value for name, value in asdict(hosting).items() if not name.endswith("_s")}
-    return told | instants | {"component": component, "routing": asdict(routing)}
+    return told | instants | {"component": asdict(component) if component else None, "routing": asdict(routing)}
 
 
-def show_status(hosting: Hosting, component: str, routing: Routing) -> None:
+def show_status(hosting: Hosting, component: Copies | None, routing: Routing) -> None:
     """The status for people."""
-    part = f", component {component}" if component else ""
-    _print(f"{hosting.name}: {hosting.status} since {jst(hosting.since_s):%F %R} JST{part}")
+    _print(f"{hosting.name}: {hosting.status} since {jst(hosting.since_s):%F %R} JST")
     if hosting.failure:
         _print(f"why: {hosting.failure}")
+    if component:
+        loaded = f"{_number(component.copies)} of {_number(component.desired)} copies loaded"
+        _print(f"component {component.name}: {component.status}, {loaded}")
+    if component and component.failure:
+        _print(f"why: {component.failure}")
     _print(f"configuration {hosting.configuration}, created {jst(hosting.created_s):%F %R} JST")
     _print(f"gets {routing.why}")
     table = Table(box=box.HORIZONTALS)
@@ -70,7 +76,7 @@ def show_status(hosting: Hosting, component: str, routing: Routing) -> None:
     _print(table)
 
 
-def metrics_document(found: Mapping[Whose, EndpointUse]) -> dict[str, Any]:
+def metrics_document(found: Mapping[Whose, EndpointUse], costs: Mapping[Whose, tuple[Quote, Cost]]) -> dict[str, Any]:
     """The metrics for programs."""
     return {
         "metrics": [
@@ -78,12 +84,13 @@ def metrics_document(found: Mapping[Whose, EndpointUse]) -> dict[str, Any]:
             | {name: value for name, value in asdict(use).items() if name != "span"}
             | {"instances": use.instances}
             | {"since": _iso(use.span.since_s), "until": _iso(use.span.until_s), "period_s": use.span.period_s}
+            | {"cost": _cost_fields(*costs[whose]) if whose in costs else None}
             for whose, use in found.items()
         ]
     }
 
 
-def show_metrics(found: Mapping[Whose, EndpointUse]) -> None:
+def show_metrics(found: Mapping[Whose, EndpointUse], costs: Mapping[Whose, tuple[Quote, Cost]]) -> None:
     """The metrics for people: a column for each variant."""
     span = next(iter(found.values())).span
     period = f"{span.period_s // 60} min"
@@ -92,10 +99,13 @@ def show_metrics(found: Mapping[Whose, EndpointUse]) -> None:
     table.add_column("")
     for whose in found:
         table.add_column(whose.component or whose.variant, justify="right")
-    rows = [_metric_cells(use) for use in found.values()]
+    rows = [_metric_cells(use) | _cost_cells(costs.get(whose)) for whose, use in found.items()]
     for label in rows[0]:
         table.add_row(label, *(cells[label] for cells in rows))
     _print(table)
+    for quote in {quote for quote, _ in costs.values()}:
+        sure = "" if quote.verified else ", which is not verified"
+        _print(f"{quote.name.removeprefix(HOSTING)}: ${quote.usd:g} an hour by {quote.source.split(';')[0]}{sure}")
     if not any(use.invocations for use in found.values()):
         _print("nothing was asked of it in this time, or CloudWatch does not know yet: it is some minutes behind")
 
@@ -148,7 +158,7 @@ def show_size(sized: Sized) -> None:
     for note in sized.notes:
         _print(note)
     found = sized.size
-    for line in _found(found, sized) if found else [verdict(sized.steps, sized.limit_ms)]:
+    for line in advice(found, sized) if found else [verdict(sized.steps, sized.limit_ms)]:
         _print(line)
 
 
@@ -157,7 +167,8 @@ def instances(number: int) -> str:
     return f"{number} instance{'' if number == 1 else 's'}"
 
 
-def _found(found: Size, sized: Sized) -> list[str]:
+def advice(found: Size, sized: Sized) -> list[str]:
+    """What follows from a load test, line by line."""
     more = "" if found.limit_found else "; more at a time was not measured, and may be (--levels)"
     gives = f"{found.answers_per_minute:,.1f} answers/min, {found.answers_per_hour:,.0f} an hour"
     lines = [
@@ -214,6 +225,18 @@ def _metric_cells(use: EndpointUse) -> dict[str, str]:
         "5xx errors": f"{use.errors_5xx:,}",
     }
     return cells if use.asleep is None else cells | {"calls that found no copy": f"{use.asleep:,}"}
+
+
+def _cost_cells(found: tuple[Quote, Cost] | None) -> dict[str, str]:
+    if found is None:
+        return {"instances' hours": NOTHING, "cost per 1,000 answers": NOTHING}
+    cost = found[1]
+    each = NOTHING if cost.answer_usd is None else f"${1000 * cost.answer_usd:,.4f}"
+    return {"instances' hours": f"${cost.total_usd:,.2f}", "cost per 1,000 answers": each}
+
+
+def _cost_fields(quote: Quote, cost: Cost) -> dict[str, Any]:
+    return asdict(cost) | {"instance_type": quote.name.removeprefix(HOSTING), "verified": quote.verified}
 
 
 def _ms(value: float | None) -> str:

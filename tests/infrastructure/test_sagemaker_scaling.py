@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import botocore.session
 import pytest
 
+from mangaassist.capacity.endpoint_sizing import Step
 from mangaassist.routing import policy
 from tests.infrastructure.sagemaker import (
     ACCOUNT,
@@ -20,6 +22,7 @@ from tests.infrastructure.sagemaker import (
     the,
     variant,
 )
+from tools.endpoint_tables import Sized, advice
 
 if TYPE_CHECKING:
     from tests.infrastructure.cloudformation import Template
@@ -198,3 +201,24 @@ def test_long_at_the_maximum_means_half_an_hour_of_as_many_instances(deploy: Dep
         periods = {it["MetricStat"]["Period"] for it in alarm["Metrics"] if "MetricStat" in it}
         assert {period * alarm["EvaluationPeriods"] for period in periods} == {1800}
         assert alarm["Threshold"] == "8"
+
+
+def test_what_make_endpoint_recommends_are_parameters_of_the_template(template: Template) -> None:
+    found = [Step(number, 50, 0, 100.0, 200.0, 900.0, 5.0 * number, 250.0) for number in (1, 2, 4)]
+    sized = Sized("manga-assist-fm", 1, 1500, peak_per_minute=5000, steps=found)
+    size = sized.size
+    assert size is not None
+    said = " ".join(advice(size, sized))
+    named = re.findall(r"(SageMaker\w+)(?:=(\w+))?", said)
+    assert {name for name, _ in named} >= {
+        "SageMakerTargetValue",
+        "SageMakerScalingMetric",
+        "SageMakerMaximumInstances",
+        "SageMakerPeakMinimumInstances",
+    }
+    for name, value in named:
+        parameter = template.parameters[name]
+        if value and "AllowedValues" in parameter:
+            assert value in parameter["AllowedValues"]
+        if value and parameter["Type"] == "Number":
+            assert float(parameter["MinValue"]) <= float(value) <= float(parameter["MaxValue"])

@@ -83,6 +83,17 @@ class SageMaker:
             else {}
         )
 
+    def describe_endpoint_config(self, *, EndpointConfigName: str) -> dict[str, Any]:
+        return {"ProductionVariants": [{"VariantName": "main", "InstanceType": "ml.g5.xlarge"}]}
+
+    def describe_inference_component(self, *, InferenceComponentName: str) -> dict[str, Any]:
+        return {
+            "InferenceComponentName": InferenceComponentName,
+            "InferenceComponentStatus": "Failed",
+            "FailureReason": "the image cannot be pulled",
+            "RuntimeConfig": {"CurrentCopyCount": 1, "DesiredCopyCount": 2},
+        }
+
 
 @dataclass
 class Model:
@@ -272,6 +283,14 @@ def test_why_an_endpoint_failed_is_shown(desk: Desk, sagemaker: SageMaker) -> No
     assert "why: no quota" in shown
     assert "1.0 (becomes 0.5)" in shown
     assert "shadow" in shown
+
+
+def test_the_copies_of_a_component_are_shown_with_their_trouble(desk: Desk) -> None:
+    outputs = desk.place.clients["cloudformation", None].stack["Outputs"]  # type: ignore[attr-defined]
+    outputs.append({"OutputKey": "SageMakerComponent", "OutputValue": "shop-copy"})
+    shown = said(desk, "status").stdout
+    assert "component shop-copy: Failed, 1 of 2 copies loaded" in shown
+    assert "why: the image cannot be pulled" in shown
 
 
 def test_a_stack_without_an_endpoint_says_how_to_have_one(desk: Desk) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mangaassist.capacity.endpoint import METRICS, MOST_POINTS, PERIODS_S, EndpointWatch, Span, Whose
+from mangaassist.capacity.endpoint import METRICS, MOST_POINTS, PERIODS_S, Copies, EndpointWatch, Span, Whose, used
 from mangaassist.errors import ControlPlaneError
 
 HOUR, DAY = 3600, 86_400
@@ -48,6 +48,12 @@ class SageMaker:
 
     def describe_endpoint(self, *, EndpointName: str) -> dict[str, Any]:
         return {"EndpointName": EndpointName} | self.told
+
+    def describe_endpoint_config(self, *, EndpointConfigName: str) -> dict[str, Any]:
+        return {"EndpointConfigName": EndpointConfigName} | self.told
+
+    def describe_inference_component(self, *, InferenceComponentName: str) -> dict[str, Any]:
+        return {"InferenceComponentName": InferenceComponentName} | self.told
 
 
 def watch(cloudwatch: CloudWatch) -> EndpointWatch:
@@ -199,3 +205,47 @@ def test_an_endpoint_is_read_with_all_its_variants() -> None:
     assert (second.instances, second.weight, second.shadow) == (None, None, False)
     assert shadow.shadow
     assert hosting.instances == 2, "a shadow answers nobody"
+
+
+def test_what_the_instances_are_is_in_the_configuration() -> None:
+    told = SageMaker(
+        ProductionVariants=[{"VariantName": "main", "InstanceType": "ml.g5.xlarge"}, {"VariantName": "serverless"}],
+        ShadowProductionVariants=[{"VariantName": "shadow", "InstanceType": "ml.g5.2xlarge"}],
+    )
+    types = EndpointWatch(told, CloudWatch()).instance_types("one")
+    assert types == {"main": "ml.g5.xlarge", "shadow": "ml.g5.2xlarge"}
+
+
+def test_a_component_tells_its_copies_and_its_trouble() -> None:
+    told = SageMaker(
+        InferenceComponentStatus="Failed",
+        FailureReason="no image",
+        RuntimeConfig={"CurrentCopyCount": 1, "DesiredCopyCount": 2},
+    )
+    found = EndpointWatch(told, CloudWatch()).copies("manga-ic")
+    assert found == Copies("manga-ic", "Failed", 1, 2, "no image")
+
+
+# -- what it costs -----------------------------------------------------------------------------------------------------
+
+
+NOTHING: dict[str, dict[float, float]] = {name: {} for name in METRICS}
+
+
+def test_an_answer_costs_its_share_of_the_instances_hours() -> None:
+    found = used(
+        NOTHING | {"invocations": {0.0: 120.0}, "shares": {0.0: 60.0}, "errors_5xx": {0.0: 20.0}},
+        Span(0, 3600, 3600),
+    )
+    cost = found.cost(1.89, instances=1)
+    assert cost is not None
+    assert cost.total_usd == pytest.approx(2 * 1.89), "two instances served"
+    assert cost.answer_usd == pytest.approx(2 * 1.89 / 100), "and what failed is no answer"
+
+
+def test_an_idle_endpoint_costs_what_there_is_of_it_and_no_answer() -> None:
+    found = used(NOTHING, Span(0, 1800, 60))
+    cost = found.cost(1.41, instances=3)
+    assert cost is not None
+    assert (cost.total_usd, cost.answer_usd) == (pytest.approx(3 * 0.5 * 1.41), None)
+    assert found.cost(1.41, instances=None) is None

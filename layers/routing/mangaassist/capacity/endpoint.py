@@ -53,6 +53,10 @@ class Endpoints(Protocol):
 
     def describe_endpoint(self, *, EndpointName: str) -> Any: ...
 
+    def describe_endpoint_config(self, *, EndpointConfigName: str) -> Any: ...
+
+    def describe_inference_component(self, *, InferenceComponentName: str) -> Any: ...
+
 
 class MetricData(Protocol):
     """What is taken of CloudWatch's client."""
@@ -89,6 +93,17 @@ class Hosting:
     def instances(self) -> int:
         """Those that answer."""
         return sum(variant.instances or 0 for variant in self.variants if not variant.shadow)
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """An inference component: copies of the model that are loaded, and that are wanted."""
+
+    name: str
+    status: str
+    copies: int | None
+    desired: int | None
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +148,15 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What instances cost in a span; no cost per answer where nothing was answered."""
+
+    instance_hour_usd: float
+    total_usd: float
+    answer_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointUse:
     """What an endpoint was asked in a span and how it answered; None is what nothing was said of."""
 
@@ -155,6 +179,15 @@ class EndpointUse:
         """How many instances served, on the average of all calls."""
         return self.invocations / self.invocations_per_instance if self.invocations_per_instance else None
 
+    def cost(self, instance_hour_usd: float, instances: int | None) -> Cost | None:
+        """What the span cost, with what there is now (`instances`) where no call told how many served."""
+        served = self.instances if self.instances is not None else instances
+        if served is None:
+            return None
+        total_usd = served * (self.span.until_s - self.span.since_s) / 3600 * instance_hour_usd
+        answered = self.invocations - self.errors_4xx - self.errors_5xx
+        return Cost(instance_hour_usd, total_usd, total_usd / answered if answered > 0 else None)
+
 
 class EndpointWatch:
     """SageMaker and CloudWatch in the endpoint's region; every method raises ControlPlaneError."""
@@ -167,6 +200,26 @@ class EndpointWatch:
         """The endpoint as it is now."""
         with named("SageMaker"):
             return _hosting(self._sagemaker.describe_endpoint(EndpointName=endpoint))
+
+    def instance_types(self, configuration: str) -> dict[str, str]:
+        """What each variant's instances are, by the name of the variant; none for those without instances."""
+        with named("SageMaker"):
+            told = self._sagemaker.describe_endpoint_config(EndpointConfigName=configuration)
+        variants = (*told.get("ProductionVariants", []), *told.get("ShadowProductionVariants", []))
+        return {it["VariantName"]: it["InstanceType"] for it in variants if "InstanceType" in it}
+
+    def copies(self, component: str) -> Copies:
+        """The endpoint's inference component as it is now."""
+        with named("SageMaker"):
+            told = self._sagemaker.describe_inference_component(InferenceComponentName=component)
+        running = told.get("RuntimeConfig", {})
+        return Copies(
+            name=told["InferenceComponentName"],
+            status=told["InferenceComponentStatus"],
+            copies=running.get("CurrentCopyCount"),
+            desired=running.get("DesiredCopyCount"),
+            failure=told.get("FailureReason", ""),
+        )
 
     def use(self, whose: Whose, span: Span) -> EndpointUse:
         """What it did; one request for all metrics, and more only if the answer comes in pages."""
