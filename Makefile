@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint day bench deploy pins clean chromium
+.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint ledger day bench deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,10 @@ day: $(READY) ## Drive the twin's clock through a JST day under load, and see wh
 capacity: ARGS = status
 capacity: $(READY) ## Show, plan, open or close provisioned throughput [ARGS="status"] [PORT=8080]
 	@$(BIN)/python -m tools.capacity --twin http://127.0.0.1:$(PORT) $(ARGS)
+
+ledger: ARGS =
+ledger: $(READY) ## Show a JST day's books: what every call cost, by whatever is asked [ARGS="--day 2026-11-26 --by target"] [PORT=8080]
+	@$(BIN)/python -m tools.ledger --twin http://127.0.0.1:$(PORT) $(ARGS)
 
 endpoint: ARGS = status
 endpoint: $(READY) ## Look at the model endpoint, ask it, or find how to scale it [ARGS="status"] [PORT=8080]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TABLE = "SituationTable"  # the output of the stack, and the twin's name of the table
 SEARCH = "SearchEndpoint"
-PRODUCTS = "ProductsTable"  # likewise
+TURNS, PRODUCTS = "TurnsTable", "ProductsTable"  # likewise
 MODEL_ENDPOINT, MODEL_COMPONENT = "SageMakerEndpoint", "SageMakerComponent"
 PRESET_PARAMETER = "PolicyPreset"
 TWIN = "http://127.0.0.1:8080"
@@ -147,6 +147,11 @@ class Place:
     def situation_table(self) -> str:
         """The name of the table that every turn reads."""
         return self.table or (self.output(TABLE) if self.stack else TABLE)
+
+    @cached_property
+    def turns_table(self) -> str:
+        """The name of the table that holds the ledger."""
+        return self.output(TURNS) if self.stack else TURNS
 
     @cached_property
     def products_table(self) -> str:

@@ -1,0 +1,199 @@
+"""A day's books: to the nano-dollar what the turns were charged, on the day on which each call was paid for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mangaassist.money.books import BY, BookReader
+from mangaassist.money.ledger import Attempt, Charge, Ledger, TurnAccount
+from mangaassist.money.prices import Usage
+from tests.integration.tables import SITUATION, TURNS
+from tools.ledger import main
+from tools.place import Place
+
+if TYPE_CHECKING:
+    from click.testing import Result
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from mangaassist.money.books import Books
+    from tests.unit.fakes import FakeClock
+
+DAY, NEXT = date(2026, 11, 25), date(2026, 11, 26)
+MIDNIGHT_S = 1_795_618_800.0  # 2026-11-26T00:00:00+09:00
+LIMIT = 10**15
+
+
+@pytest.fixture
+def ledger(dynamodb: DynamoDBClient, clock: FakeClock) -> Ledger:
+    """A ledger shortly before midnight in Japan."""
+    clock.elapsed_s += MIDNIGHT_S - 10 - clock.now_s()
+    return Ledger(dynamodb, unrepeated=dynamodb, situation_table=SITUATION, turns_table=TURNS, now_s=clock.now_s)
+
+
+@pytest.fixture
+def reader(dynamodb: DynamoDBClient) -> BookReader:
+    return BookReader(dynamodb, situation_table=SITUATION, turns_table=TURNS)
+
+
+def call(ledger: Ledger, nano_usd: int, target: str = "ondemand-haiku", outcome: str = "answered") -> Attempt:
+    usage = Usage(100, 10, estimated=outcome != "answered")
+    return Attempt(target, f"model of {target}", outcome, 400, 900, usage, nano_usd, ledger.reserve(nano_usd, LIMIT))
+
+
+def turn(number: int, *attempts: Attempt, **more: Any) -> TurnAccount:
+    return replace(
+        TurnAccount(f"turn-{number}", "run-1", "alice", "offpeak_simple", "complete", 400, 900, attempts), **more
+    )
+
+
+def sums(books: Books, name: str) -> dict[str, int]:
+    return {key: it.cost_nano_usd for key, it in books.by[name].items()}
+
+
+def test_failed_and_cancelled_calls_are_in_the_books(ledger: Ledger, reader: BookReader) -> None:
+    ledger.settle(turn(1, call(ledger, 70, "ondemand-sonnet", "silent"), call(ledger, 30)))
+    ledger.settle(turn(2, call(ledger, 5, outcome="cancelled"), finish="cancelled", tier="fast_class"))
+    books = reader.books(DAY)
+    assert books.all.cost_nano_usd == 105
+    assert sums(books, "target") == {"ondemand-sonnet": 70, "ondemand-haiku": 35}
+    assert sums(books, "outcome") == {"silent": 70, "answered": 30, "cancelled": 5}
+    assert sums(books, "tier") == {"": 100, "fast_class": 5}
+    assert sums(books, "hour") == {"23": 105}
+    assert (books.all.calls, books.all.estimated, books.all.input_tokens) == (3, 2, 300)
+    assert dict(books.turns) == {"complete": 1, "cancelled": 1}
+
+
+def test_a_turn_across_midnight_is_on_both_days_and_lost_on_neither(
+    ledger: Ledger, reader: BookReader, clock: FakeClock
+) -> None:
+    before = call(ledger, 300, "ondemand-sonnet", "stalled")
+    clock.sleep(20)
+    ledger.settle(turn(1, before, call(ledger, 150)))
+    today, next_day = reader.books(DAY), reader.books(NEXT)
+    assert (today.all.cost_nano_usd, next_day.all.cost_nano_usd) == (300, 150)
+    assert (today.turns.total(), next_day.turns.total()) == (1, 0), "it began once"
+    assert reader.counted(DAY).spent_nano_usd == 300
+    assert reader.counted(NEXT).spent_nano_usd == 150
+
+
+def test_a_kept_answer_costs_what_looking_it_up_did(ledger: Ledger, reader: BookReader) -> None:
+    charge = Charge("amazon.titan-embed-text-v2:0", 12, estimated=False, cost_nano_usd=240, day=DAY.isoformat())
+    ledger.settle(turn(1, lookup=charge, kept="near"))
+    books = reader.books(DAY)
+    assert sums(books, "target") == {"lookup": 240}
+    assert dict(books.kept) == {"near": 1}
+    assert books.all.input_tokens == 12
+
+
+def test_the_days_curve_is_what_a_policy_takes(ledger: Ledger, reader: BookReader, clock: FakeClock) -> None:
+    assert reader.books(DAY).curve() is None
+    ledger.settle(turn(1, call(ledger, 100)))
+    clock.elapsed_s -= 2 * 3600
+    ledger.settle(turn(2, call(ledger, 300)))
+    curve = reader.books(DAY).curve()
+    assert curve is not None
+    assert (curve[21], curve[23], sum(curve)) == (0.75, 0.25, 1)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    days=st.lists(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["ondemand-sonnet", "ondemand-haiku", "provisioned-sonnet"]),
+                st.sampled_from(["answered", "silent", "cut", "cancelled"]),
+                st.integers(0, 10**9),
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+        max_size=8,
+    )
+)
+def test_every_table_adds_up_to_what_was_charged(
+    ledger: Ledger, reader: BookReader, clock: FakeClock, days: list[list[tuple[str, str, int]]]
+) -> None:
+    clock.elapsed_s += 86_400  # a day of its own for each example
+    day = date.fromtimestamp(clock.now_s() + 9 * 3600)
+    number = int(clock.now_s())
+    for place, attempts in enumerate(days):
+        ledger.settle(turn(number + place, *(call(ledger, cost, name, outcome) for name, outcome, cost in attempts)))
+    charged = sum(cost for attempts in days for _, _, cost in attempts)
+    books = reader.books(day)
+    assert books.all.cost_nano_usd == charged == reader.counted(day).spent_nano_usd
+    assert all(sum(sums(books, name).values()) == charged for name in BY)
+
+
+# -- make ledger -------------------------------------------------------------------------------------------------------
+
+
+class Shop(Place):
+    """Has the tests' tables."""
+
+    def __init__(self, dynamodb: DynamoDBClient) -> None:
+        super().__init__(None, "http://127.0.0.1:8080", None)
+        self.situation_table, self.turns_table = SITUATION, TURNS  # type: ignore[misc]
+        self.dynamodb = dynamodb
+
+    def client(self, service: Any, region: str | None = None) -> Any:
+        assert service == "dynamodb"
+        return self.dynamodb
+
+    def now_s(self) -> float:
+        return MIDNIGHT_S - 10
+
+
+def shown(dynamodb: DynamoDBClient, *arguments: str) -> Result:
+    return CliRunner(mix_stderr=False).invoke(main, arguments, obj=Shop(dynamodb))
+
+
+def test_the_books_of_today_are_shown_and_what_is_still_set_aside(ledger: Ledger, dynamodb: DynamoDBClient) -> None:
+    ledger.settle(turn(1, call(ledger, 70_000_000, "ondemand-sonnet", "silent"), call(ledger, 30_000_000)))
+    ledger.reserve(1_000_000, LIMIT)
+    told = shown(dynamodb)
+    assert told.exit_code == 0, told.output
+    assert "2026-11-25 JST: 1 complete" in told.stdout
+    assert "$0.100000 in 2 calls" in told.stdout
+    assert "70.0%" in told.stdout
+    assert "$0.001000 more is set aside" in told.stdout
+    assert "counter has" not in told.stdout
+    only = shown(dynamodb, "--by", "outcome").stdout
+    assert "silent" in only
+    assert "ondemand-sonnet" not in only
+
+
+def test_programs_get_whole_nano_dollars(ledger: Ledger, dynamodb: DynamoDBClient) -> None:
+    ledger.settle(turn(1, call(ledger, 123)))
+    document = json.loads(shown(dynamodb, "--json").stdout)
+    assert document["by"]["target"]["ondemand-haiku"]["cost_nano_usd"] == 123
+    assert document["counter"]["spent_nano_usd"] == 123
+    assert json.loads(shown(dynamodb, "--curve").stdout)[23] == 1.0
+
+
+def test_a_line_that_was_not_written_is_missed(ledger: Ledger, dynamodb: DynamoDBClient) -> None:
+    ledger.settle(turn(1, call(ledger, 123_000)))
+    key = {"pk": {"S": "NOW"}, "sk": {"S": "SPEND#2026-11-25"}}
+    add = {":more": {"N": "5000"}}
+    dynamodb.update_item(
+        TableName=SITUATION,
+        Key=key,
+        UpdateExpression="ADD spent_nano_usd :more, committed_nano_usd :more",
+        ExpressionAttributeValues=add,  # type: ignore[arg-type]
+    )
+    assert (
+        "The day's counter has $0.000005 more: lines that could not be written are in the log" in shown(dynamodb).stdout
+    )
+
+
+def test_a_day_without_a_turn_says_so(dynamodb: DynamoDBClient) -> None:
+    assert "2026-11-20 JST: no turn" in shown(dynamodb, "--day", "2026-11-20").stdout
+    assert shown(dynamodb, "--day", "2026-11-20", "--curve").exit_code == 1
+    assert shown(dynamodb, "--day", "yesterday").exit_code == 2
