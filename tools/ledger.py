@@ -20,13 +20,15 @@ from rich.table import Table
 from mangaassist.jst import jst
 from mangaassist.money.books import BY, BookReader
 from mangaassist.money.prices import usd
+from tools.capacity_figures import Figures
 from tools.place import TWIN, Place, ToldCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date, datetime
 
     from mangaassist.money.books import Books, Counted, Sum
+    from tools.capacity_figures import WindowDay
 
 WIDTH = 120  # where the output is no terminal
 NUMBERS = ("calls", "estimated", "input tokens", "output tokens", "cost", "share")
@@ -57,12 +59,15 @@ def main(
     place = context.obj = context.obj or Place(stack, twin.rstrip("/"), region)
     chosen = day.date() if day else jst(place.now_s()).date()
     books, counted = _read(place, chosen)
+    hours = Figures(place).report(chosen, 1)
     if curve:
         _show_curve(books)
     elif as_json:
-        click.echo(json.dumps(_document(books, counted), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_document(books, counted, hours), indent=2, ensure_ascii=False))
     else:
         _show(books, counted, names or BY)
+        if hours:
+            _print(_hours_table(hours))
 
 
 def _read(place: Place, day: date) -> tuple[Books, Counted]:
@@ -79,7 +84,12 @@ def _bar() -> Iterator[Callable[[float], object]]:
         yield lambda share: progress.update(task, completed=share)
 
 
-def _document(books: Books, counted: Counted) -> dict[str, Any]:
+def _idle_usd(hours: WindowDay) -> float:
+    """What was paid for throughput that nobody asked for."""
+    return hours.cost_usd * max(0.0, 1 - hours.mean_share)
+
+
+def _document(books: Books, counted: Counted, hours: Sequence[WindowDay]) -> dict[str, Any]:
     return {
         "day": books.day.isoformat(),
         "turns": dict(books.turns),
@@ -88,6 +98,19 @@ def _document(books: Books, counted: Counted) -> dict[str, Any]:
         "by": {name: {key: asdict(it) for key, it in sorted(sums.items())} for name, sums in books.by.items()},
         "counter": asdict(counted),
         "curve": books.curve(),
+        "hours": [_hours_fields(it) for it in hours],
+    }
+
+
+def _hours_fields(hours: WindowDay) -> dict[str, Any]:
+    return {
+        "window": hours.window,
+        "unit_hours": hours.unit_hours,
+        "cost_usd": hours.cost_usd,
+        "idle_usd": _idle_usd(hours),
+        "is_price_verified": hours.is_price_verified,
+        "answers": hours.answers,
+        "cost_per_1000_answers_usd": hours.cost_per_1000_answers_usd,
     }
 
 
@@ -134,6 +157,26 @@ def _table(name: str, sums: dict[str, Sum], whole: Sum) -> Table:
         share = f"{it.cost_nano_usd / whole.cost_nano_usd:.1%}" if whole.cost_nano_usd else "-"
         amounts = (it.calls, it.estimated, it.input_tokens, it.output_tokens)
         table.add_row(key or "-", *(f"{amount:,}" for amount in amounts), f"${usd(it.cost_nano_usd):,.6f}", share)
+    return table
+
+
+def _hours_table(found: Sequence[WindowDay]) -> Table:
+    """What was bought by the hour: outside the sums above, because its calls cost no tokens."""
+    table = Table(box=box.HORIZONTALS)
+    table.add_column("bought by the hour")
+    for column in ("unit-hours", "cost", "of it idle", "answers", "per 1,000 answers"):
+        table.add_column(column, justify="right")
+    for it in found:
+        each = it.cost_per_1000_answers_usd
+        sure = "" if it.is_price_verified else " (unverified)"
+        table.add_row(
+            it.window,
+            f"{it.unit_hours:,.2f}",
+            f"${it.cost_usd:,.2f}{sure}",
+            f"${_idle_usd(it):,.2f}",
+            f"{it.answers:,}",
+            "-" if each is None else f"${each:,.2f}",
+        )
     return table
 
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mangaassist.capacity.register import Register
 from mangaassist.money.books import BY, BookReader
 from mangaassist.money.ledger import Attempt, Charge, Ledger, TurnAccount
 from mangaassist.money.prices import Usage
@@ -140,7 +141,7 @@ class Shop(Place):
 
     def __init__(self, dynamodb: DynamoDBClient) -> None:
         super().__init__(None, "http://127.0.0.1:8080", None)
-        self.situation_table, self.turns_table = SITUATION, TURNS  # type: ignore[misc]
+        self.situation_table, self.turns_table = SITUATION, TURNS
         self.dynamodb = dynamodb
 
     def client(self, service: Any, region: str | None = None) -> Any:
@@ -186,11 +187,31 @@ def test_a_line_that_was_not_written_is_missed(ledger: Ledger, dynamodb: DynamoD
         TableName=SITUATION,
         Key=key,
         UpdateExpression="ADD spent_nano_usd :more, committed_nano_usd :more",
-        ExpressionAttributeValues=add,  # type: ignore[arg-type]
+        ExpressionAttributeValues=add,
     )
     assert (
         "The day's counter has $0.000005 more: lines that could not be written are in the log" in shown(dynamodb).stdout
     )
+
+
+def test_hours_that_were_bought_are_shared_by_their_answers_and_the_rest_is_idle(dynamodb: DynamoDBClient) -> None:
+    began_s = MIDNIGHT_S - 6 * 3600
+    Register(dynamodb, SITUATION, now_s=lambda: MIDNIGHT_S).note(
+        "peak",
+        DAY.isoformat(),
+        state="closed",
+        number=1,
+        units=2,
+        unit_hour_nano_usd=23 * 10**9,
+        unit_tokens_per_minute=1000,
+        created_s=began_s,
+        serving_s=began_s,
+        gone_s=MIDNIGHT_S,
+    )
+    (hours,) = json.loads(shown(dynamodb, "--json").stdout)["hours"]
+    assert hours["cost_usd"] == pytest.approx(276)
+    assert hours["idle_usd"] == pytest.approx(276), "nothing was asked of it"
+    assert "$276.00" in shown(dynamodb).stdout
 
 
 def test_a_day_without_a_turn_says_so(dynamodb: DynamoDBClient) -> None:
