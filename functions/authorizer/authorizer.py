@@ -18,6 +18,8 @@ from tokens import SigningKeys, TokenRefused, Verifier, published_keys
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from tokens import Holder
+
 ORIGINS_LIFE_S = 5 * 60
 ANY_ORIGIN = "*"
 PARAMETER_CALLS = Config(connect_timeout=0.5, read_timeout=1.0, retries={"mode": "standard", "total_max_attempts": 2})
@@ -75,7 +77,7 @@ def verifier() -> Verifier:
     """This environment's verifier, which keeps the issuer's keys."""
     settings = bootstrap.settings()
     keys = SigningKeys(published_keys(settings.token_jwks_url))
-    return Verifier(keys, settings.token_issuer, settings.token_audience)
+    return Verifier(keys, settings.token_issuer, settings.token_audience, settings.token_class_claim)
 
 
 @cache
@@ -94,15 +96,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     count("Handshakes")
     request = Handshake.model_validate(event)
     try:
-        user_id = verifier().subject(handshake.token(request.headers, request.query or {}))
+        holder = verifier().holder(handshake.token(request.headers, request.query or {}))
     except TokenRefused as refusal:
         _refused(refusal.reason)
         # API Gateway makes a 401 of exactly this text, and a 500 of every other exception.
         raise Exception("Unauthorized") from None
     if not allowed_origins().admit(handshake.header_values(request.headers, "Origin")):
         _refused("origin_refused")
-        return _policy("Deny", user_id, request.method_arn)
-    return _policy("Allow", user_id, request.method_arn)
+        return _policy("Deny", holder, request.method_arn)
+    return _policy("Allow", holder, request.method_arn)
 
 
 def _refused(reason: str) -> None:
@@ -111,10 +113,10 @@ def _refused(reason: str) -> None:
     logger.info("handshake refused", extra={"reason": reason})
 
 
-def _policy(effect: Literal["Allow", "Deny"], user_id: str, method_arn: str) -> dict[str, Any]:
+def _policy(effect: Literal["Allow", "Deny"], holder: Holder, method_arn: str) -> dict[str, Any]:
     statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": method_arn}
     return {
-        "principalId": user_id,
+        "principalId": holder.user_id,
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": {"user_id": user_id},
+        "context": {"user_id": holder.user_id, "user_class": holder.user_class},
     }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,7 +18,7 @@ from mangaassist.errors import MangaAssistError
 from mangaassist.observability import count, logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jwt.types import Options
 
@@ -24,6 +26,7 @@ ALGORITHMS = ("RS256", "ES256")
 STRICTLY: Options = {"require": ["exp", "iss", "aud", "sub"], "enforce_minimum_key_length": True}
 LEEWAY_S = 10  # clocks of issuers differ by this much and no more
 SUBJECT_CHARACTERS = 255  # OpenID Connect's limit for `sub`, which is ASCII
+CLASS = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 KEYS_LIFE_S = 60 * 60
 FETCH_INTERVAL_S = 10
@@ -54,16 +57,25 @@ class IssuerUnreachable(MangaAssistError):
     """The issuer's keys cannot be had, so that no judgement on a token is possible."""
 
 
-class Verifier:
-    """Verifies tokens of one issuer for one audience."""
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a token; the class is "" where the token tells none that could be one."""
 
-    def __init__(self, keys: SigningKeys, issuer: str, audience: str) -> None:
+    user_id: str
+    user_class: str = ""
+
+
+class Verifier:
+    """Verifies tokens of one issuer for one audience; `class_claim` names the claim with the user's class, if any."""
+
+    def __init__(self, keys: SigningKeys, issuer: str, audience: str, class_claim: str = "") -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
+        self._class_claim = class_claim
 
-    def subject(self, token: str | None) -> str:
-        """The `sub` of a valid token; raises TokenRefused or IssuerUnreachable.
+    def holder(self, token: str | None) -> Holder:
+        """Who holds a valid token; raises TokenRefused or IssuerUnreachable.
 
         The header is judged before a key is looked up, so that a token that cannot be valid never causes a fetch.
         """
@@ -90,7 +102,11 @@ class Verifier:
         subject: str = claims["sub"]
         if not 0 < len(subject) <= SUBJECT_CHARACTERS or not (subject.isascii() and subject.isprintable()):
             raise TokenRefused("subject_invalid")
-        return subject
+        return Holder(subject, self._class(claims))
+
+    def _class(self, claims: Mapping[str, Any]) -> str:
+        told = claims.get(self._class_claim, "") if self._class_claim else ""
+        return told if isinstance(told, str) and CLASS.fullmatch(told) else ""
 
 
 class SigningKeys:

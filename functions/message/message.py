@@ -56,7 +56,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
         reserve_ms=limits.function_reserve_ms,
     )
     with traced("message", on=bootstrap.settings().tracing == "on"):
-        shopper = Shopper(where.authorizer.principal_id, where.connection_id)
+        shopper = Shopper(where.authorizer.principal_id, where.connection_id, where.authorizer.user_class)
         bootstrap.reception().receive(message.body, shopper, deadline, context)
     return {"statusCode": 200}
 

@@ -133,7 +133,7 @@ def test_a_good_token_opens_the_door_to_its_subject(issuer: Issuer, name: str) -
                 }
             ],
         },
-        "context": {"user_id": "alice"},
+        "context": {"user_id": "alice", "user_class": ""},
     }
 
 

@@ -61,12 +61,15 @@ def sums(books: Books, name: str) -> dict[str, int]:
 
 def test_failed_and_cancelled_calls_are_in_the_books(ledger: Ledger, reader: BookReader) -> None:
     ledger.settle(turn(1, call(ledger, 70, "ondemand-sonnet", "silent"), call(ledger, 30)))
-    ledger.settle(turn(2, call(ledger, 5, outcome="cancelled"), finish="cancelled", tier="fast_class"))
+    ledger.settle(
+        turn(2, call(ledger, 5, outcome="cancelled"), finish="cancelled", tier="fast_class", user_class="member")
+    )
     books = reader.books(DAY)
     assert books.all.cost_nano_usd == 105
     assert sums(books, "target") == {"ondemand-sonnet": 70, "ondemand-haiku": 35}
     assert sums(books, "outcome") == {"silent": 70, "answered": 30, "cancelled": 5}
     assert sums(books, "tier") == {"": 100, "fast_class": 5}
+    assert sums(books, "user_class") == {"": 100, "member": 5}
     assert sums(books, "hour") == {"23": 105}
     assert (books.all.calls, books.all.estimated, books.all.input_tokens) == (3, 2, 300)
     assert dict(books.turns) == {"complete": 1, "cancelled": 1}
@@ -104,7 +107,7 @@ def test_the_days_curve_is_what_a_policy_takes(ledger: Ledger, reader: BookReade
     assert (curve[21], curve[23], sum(curve)) == (0.75, 0.25, 1)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     days=st.lists(
         st.lists(

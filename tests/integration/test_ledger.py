@@ -254,6 +254,7 @@ def test_a_line_tells_everything_of_a_turn_but_what_was_said(
         "sk": "turn-1#run-1",
         "turn_id": "turn-1",
         "user_id": "alice",
+        "user_class": "",
         "tier": "",
         "reason": "offpeak_simple",
         "finish": "complete",

@@ -25,7 +25,7 @@ from tests.unit.fakes import (
     stalls,
     text_of,
 )
-from tests.unit.house import BOB, LONG, POLICY, SIMPLE, House, types
+from tests.unit.house import ALICE, BOB, LONG, POLICY, SIMPLE, House, types
 
 
 def test_a_turn_begins_with_its_ids_and_ends_with_its_account() -> None:
@@ -45,8 +45,9 @@ def test_a_turn_begins_with_its_ids_and_ends_with_its_account() -> None:
 def test_ahead_of_the_days_curve_the_model_is_asked_for_a_short_answer_and_the_account_says_why() -> None:
     house = House({"ondemand-haiku": [answer("はい。")]})
     house.world.situation_now = Situation(committed_nano_usd=POLICY.budget.daily_nano_usd * 85 // 100)
-    house.ask()
+    house.ask(shopper=replace(ALICE, user_class="member"))
     assert house.backend.calls[0].system.startswith(f"{POLICY.answer.system_prompt} {POLICY.answer.short_prompt}")
+    assert house.world.accounts[0].user_class == "member"
     assert house.world.accounts[0].tier in ("shorter_answers", "fast_class")
     house.world.situation_now = Situation()
     house.ask("では土曜は?")

@@ -106,14 +106,32 @@ def verifier(issuer: Issuer, clock: Clock) -> Verifier:
 
 def reason(verifier: Verifier, token: str | None) -> str:
     with pytest.raises(TokenRefused) as refusal:
-        verifier.subject(token)
+        verifier.holder(token)
     return refusal.value.reason
 
 
+@pytest.mark.parametrize(
+    ("claim", "told", "user_class"),
+    [
+        ("tier", "member", "member"),
+        ("tier", "会員", ""),
+        ("tier", ["member"], ""),
+        ("tier", "m" * 33, ""),
+        ("other", "member", ""),
+        ("", "member", ""),
+    ],
+)
+def test_a_class_is_taken_from_the_claim_that_is_named_if_it_can_be_one(
+    issuer: Issuer, clock: Clock, claim: str, told: object, user_class: str
+) -> None:
+    verifier = Verifier(SigningKeys(issuer, clock), ISSUER, AUDIENCE, claim)
+    assert verifier.holder(token(tier=told)).user_class == user_class
+
+
 def test_a_good_token_names_its_subject(verifier: Verifier) -> None:
-    assert verifier.subject(token()) == "alice"
-    assert verifier.subject(token(EC_KEY, "curve", "ES256", sub="bob")) == "bob"
-    assert verifier.subject(token(aud=["another", AUDIENCE])) == "alice"
+    assert verifier.holder(token()).user_id == "alice"
+    assert verifier.holder(token(EC_KEY, "curve", "ES256", sub="bob")).user_id == "bob"
+    assert verifier.holder(token(aud=["another", AUDIENCE])).user_id == "alice"
 
 
 @pytest.mark.parametrize(
@@ -164,8 +182,8 @@ def public_pem() -> bytes:
 
 def test_a_few_seconds_between_clocks_are_forgiven(verifier: Verifier) -> None:
     now = int(time.time())
-    assert verifier.subject(token(exp=now - 5)) == "alice"
-    assert verifier.subject(token(nbf=now + 5, iat=now + 5)) == "alice"
+    assert verifier.holder(token(exp=now - 5)).user_id == "alice"
+    assert verifier.holder(token(nbf=now + 5, iat=now + 5)).user_id == "alice"
 
 
 @given(st.text())
@@ -176,7 +194,7 @@ def test_no_text_makes_the_verifier_stumble(text: str) -> None:
 
 def test_a_refusal_carries_nothing_of_the_token(verifier: Verifier) -> None:
     with pytest.raises(TokenRefused) as refusal:
-        verifier.subject(token(RSA_KEY, "first", sub="alice", aud="secret-audience"))
+        verifier.holder(token(RSA_KEY, "first", sub="alice", aud="secret-audience"))
     assert refusal.value.args == ("audience_wrong",)
     assert refusal.value.__suppress_context__
     assert refusal.value.__cause__ is None
@@ -184,18 +202,18 @@ def test_a_refusal_carries_nothing_of_the_token(verifier: Verifier) -> None:
 
 def test_keys_are_fetched_once_and_again_after_an_hour(verifier: Verifier, issuer: Issuer, clock: Clock) -> None:
     for _ in range(3):
-        verifier.subject(token())
+        verifier.holder(token())
     assert issuer.asked == 1
     clock.now += 3600
-    verifier.subject(token())
+    verifier.holder(token())
     assert issuer.asked == 2
 
 
 def test_a_rotated_key_works_at_first_sight(verifier: Verifier, issuer: Issuer, clock: Clock) -> None:
-    verifier.subject(token())
+    verifier.holder(token())
     issuer.keys = [published("second", OTHER_RSA_KEY)]
     clock.now += 10
-    assert verifier.subject(token(OTHER_RSA_KEY, "second")) == "alice"
+    assert verifier.holder(token(OTHER_RSA_KEY, "second")).user_id == "alice"
     assert issuer.asked == 2
     assert reason(verifier, token()) == "key_unknown"
 
@@ -220,20 +238,20 @@ def test_without_keys_nothing_is_judged(verifier: Verifier, issuer: Issuer, cloc
     issuer.down = True
     for _ in range(5):
         with pytest.raises(IssuerUnreachable):
-            verifier.subject(token())
+            verifier.holder(token())
     assert issuer.asked == 1
     issuer.down = False
     clock.now += 10
-    assert verifier.subject(token()) == "alice"
+    assert verifier.holder(token()).user_id == "alice"
 
 
 def test_keys_at_hand_outlive_an_issuer_that_is_down(verifier: Verifier, issuer: Issuer, clock: Clock) -> None:
-    verifier.subject(token())
+    verifier.holder(token())
     issuer.down = True
     clock.now += 3600
-    assert verifier.subject(token()) == "alice"
+    assert verifier.holder(token()).user_id == "alice"
     with pytest.raises(IssuerUnreachable):
-        verifier.subject(token(OTHER_RSA_KEY, "perhaps-new"))
+        verifier.holder(token(OTHER_RSA_KEY, "perhaps-new"))
     assert issuer.asked == 2
 
 
@@ -253,12 +271,12 @@ def test_a_key_set_without_a_usable_key_is_no_key_set(
 ) -> None:
     issuer.keys = keys
     with pytest.raises(IssuerUnreachable):
-        verifier.subject(token())
+        verifier.holder(token())
 
 
 def test_keys_for_other_purposes_are_passed_over(verifier: Verifier, issuer: Issuer) -> None:
     issuer.keys = [{"kty": "new"}, published("first", OTHER_RSA_KEY, use="enc"), published("first", RSA_KEY, use="sig")]
-    assert verifier.subject(token()) == "alice"
+    assert verifier.holder(token()).user_id == "alice"
 
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")

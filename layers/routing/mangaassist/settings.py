@@ -30,6 +30,7 @@ class Settings(BaseModel):
     policy_preset: Literal["current", "claude-3"] = "current"
     token_issuer: Url
     token_audience: Name
+    token_class_claim: str = ""
     token_jwks_url: Url
     allowed_origins_parameter: Name
     connections_per_user: int = Field(default=5, ge=1, le=1000)

@@ -16,6 +16,7 @@ class Authorizer(BaseModel):
     """`requestContext.authorizer` of every event after the handshake; Powertools' WebSocket models leave it out."""
 
     principal_id: str = Field(alias="principalId", min_length=1)
+    user_class: str = ""
 
 
 def header_values(headers: Mapping[str, Sequence[str]], name: str) -> list[str]:

@@ -47,6 +47,7 @@ def account(turn: Turn) -> TurnAccount:
         turn_id=turn.id,
         run_id=turn.run_id,
         user_id=turn.shopper.user_id,
+        user_class=turn.shopper.user_class,
         reason=turn.route.reason,
         finish=turn.progress.finish,
         first_text_ms=first_text_ms(turn),

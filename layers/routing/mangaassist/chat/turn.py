@@ -32,6 +32,7 @@ class Shopper:
 
     user_id: str
     connection_id: str
+    user_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)

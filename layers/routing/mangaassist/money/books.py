@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOOKUP = "lookup"  # the target of what looking a question up cost
 LOOKED_UP = "looked_up"  # and its outcome
-BY = ("target", "model", "outcome", "reason", "tier", "hour")
+BY = ("target", "model", "outcome", "reason", "tier", "user_class", "hour")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Call:
     outcome: str
     reason: str
     tier: str
+    user_class: str
     hour: str  # of JST, in which its turn was settled
     input_tokens: int
     output_tokens: int
@@ -106,7 +107,12 @@ class Counted:
 
 def calls(line: Mapping[str, Any], day: date) -> Iterator[Call]:
     """The calls of a line that belong to a day; one without a reservation belongs to the line's own."""
-    about = {"reason": line["reason"], "tier": line.get("tier", ""), "hour": f"{_settled(line).hour:02d}"}
+    about = {
+        "reason": line["reason"],
+        "tier": line.get("tier", ""),
+        "user_class": line.get("user_class", ""),
+        "hour": f"{_settled(line).hour:02d}",
+    }
     own = str(line["pk"]).split("#")[1]
     for attempt in line["attempts"]:
         if (attempt["day"] or own) == day.isoformat():

@@ -84,6 +84,7 @@ class TurnAccount:
     lookup: Charge | None = None  # not reserved beforehand: it is less than a thousandth of a cent
     kept: str = ""  # how a kept answer was found, when one was served
     tier: str = ""  # of the budget that the turn was under
+    user_class: str = ""  # as the shopper's token told it
 
     @property
     def is_empty(self) -> bool:
@@ -190,6 +191,7 @@ class Ledger:
                 "sk": f"{account.turn_id}#{account.run_id}",
                 "turn_id": account.turn_id,
                 "user_id": account.user_id,
+                "user_class": account.user_class,
                 "reason": account.reason,
                 "finish": account.finish,
                 "first_text_ms": account.first_text_ms,
