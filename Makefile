@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint ledger day bench deploy pins clean chromium
+.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint ledger simulate day bench deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,10 @@ day: $(READY) ## Drive the twin's clock through a JST day under load, and see wh
 capacity: ARGS = status
 capacity: $(READY) ## Show, plan, open or close provisioned throughput [ARGS="status"] [PORT=8080]
 	@$(BIN)/python -m tools.capacity --twin http://127.0.0.1:$(PORT) $(ARGS)
+
+simulate: ARGS =
+simulate: $(READY) ## Simulate a day of a million messages, under one policy or two [ARGS="--budget 120 --against cliff-edge"]
+	@PYTHONPATH=layers/routing $(BIN)/python -m simulator $(ARGS)
 
 ledger: ARGS =
 ledger: $(READY) ## Show a JST day's books: what every call cost, by whatever is asked [ARGS="--day 2026-11-26 --by target"] [PORT=8080]
@@ -122,7 +126,7 @@ pins: $(READY) ## Pin the newest packages that the .in files allow
 	done
 
 clean: ## Remove everything that make has made
-	rm -rf .venv .bootstrap .aws-sam .twin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+	rm -rf .venv .bootstrap .aws-sam .twin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks .reports
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): .venv/pyvenv.cfg requirements-dev.txt
