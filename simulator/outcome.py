@@ -44,7 +44,7 @@ class Hours:
     @property
     def idle_usd(self) -> float:
         """What was paid for throughput that nobody used."""
-        return self.cost_usd * (1 - self.used_share)
+        return self.cost_usd * max(0.0, 1 - self.used_share)  # a minute that was saved up before may be used too
 
 
 @dataclass(slots=True)

@@ -96,6 +96,7 @@ def utilisation(runs: Sequence[Run]) -> Figure:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_title(name, fontsize=10)
         axes.set_ylabel("of the units' tokens")
+        axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
     return _figure("Utilisation of model units", plot, "What a unit carries is the policy's assumption.")
 
 
