@@ -231,7 +231,7 @@ def _cost_cells(found: tuple[Quote, Cost] | None) -> dict[str, str]:
     if found is None:
         return {"instances' hours": NOTHING, "cost per 1,000 answers": NOTHING}
     cost = found[1]
-    each = NOTHING if cost.answer_usd is None else f"${1000 * cost.answer_usd:,.4f}"
+    each = NOTHING if cost.answer_usd is None else f"${1000 * cost.answer_usd:,.2f}"
     return {"instances' hours": f"${cost.total_usd:,.2f}", "cost per 1,000 answers": each}
 
 

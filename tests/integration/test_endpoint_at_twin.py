@@ -54,8 +54,7 @@ def test_one_answer_streams_to_its_end_and_is_in_the_metrics(twin: Running) -> N
     assert after["instances"] == pytest.approx(1)
     assert 0 < after["model_p50_ms"] <= after["model_p99_ms"] < 60_000
     assert after["cost"]["instance_type"] == "ml.g5.2xlarge"
-    hours = 61 / 60  # in whole minutes
-    assert after["cost"]["total_usd"] == pytest.approx(hours * 1.89, rel=0.02)
+    assert 0 < after["cost"]["total_usd"] < 5 / 60 * 1.89, "it was created a moment ago"
     assert after["cost"]["answer_usd"] == pytest.approx(after["cost"]["total_usd"] / after["invocations"])
     shown = of_twin(twin, "metrics", "--hours", "24").stdout
     assert "busiest period" in shown

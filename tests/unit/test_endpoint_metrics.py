@@ -250,3 +250,6 @@ def test_an_idle_endpoint_costs_what_there_is_of_it_and_no_answer() -> None:
     assert cost.total_usd == pytest.approx(3 * 0.5 * 1.41)
     assert cost.answer_usd is None
     assert found.cost(1.41, instances=None) is None
+    young = found.cost(1.41, instances=3, created_s=1200.0)
+    assert young is not None
+    assert young.total_usd == pytest.approx(3 * 600 / 3600 * 1.41), "before it was created it cost nothing"

@@ -179,12 +179,13 @@ class EndpointUse:
         """How many instances served, on the average of all calls."""
         return self.invocations / self.invocations_per_instance if self.invocations_per_instance else None
 
-    def cost(self, instance_hour_usd: float, instances: int | None) -> Cost | None:
-        """What the span cost, with what there is now (`instances`) where no call told how many served."""
+    def cost(self, instance_hour_usd: float, instances: int | None, created_s: float = 0.0) -> Cost | None:
+        """What the span cost since the endpoint was created, with the `instances` of now where no call told them."""
         served = self.instances if self.instances is not None else instances
         if served is None:
             return None
-        total_usd = served * (self.span.until_s - self.span.since_s) / 3600 * instance_hour_usd
+        lived_s = max(0.0, self.span.until_s - max(self.span.since_s, created_s))
+        total_usd = served * lived_s / 3600 * instance_hour_usd
         answered = self.invocations - self.errors_4xx - self.errors_5xx
         return Cost(instance_hour_usd, total_usd, total_usd / answered if answered > 0 else None)
 
