@@ -161,8 +161,10 @@ def test_the_workflow_is_told_what_there_is_to_do(deployed: Deployed, name: str)
     answer = deployed.run(name).answer
     assert answer["request"]["action"] == {"capacity-plan": "keep", "capacity-rehearsal": "plan"}.get(name, "sweep")
     assert set(answer) == {"request", "opening", "closing", "notes"}
-    if name == "capacity-rehearsal":
+    if name == "capacity-rehearsal" and answer["opening"]:
         assert (answer["opening"]["window"], answer["opening"]["mode"]) == ("peak", "dry-run")
+    elif name == "capacity-rehearsal":  # at a tick of the twin's own schedule, which was there a moment before
+        assert answer["notes"] in (["a dry run has reported on it already"], ["another execution is at it"])
 
 
 def test_a_purchase_is_judged_and_an_execution_reported(deployed: Deployed) -> None:
