@@ -10,7 +10,6 @@ MangaAssistError
 ├── PolicyInvalid         a routing policy document is wrong    -> keep the last good one, alarm
 ├── PolicyConflict        two operators wrote a policy at once  -> the second looks at what is in force, and decides
 ├── PriceUnknown          the price book has no such price      -> what rests on it is not computed
-├── ProfileInvalid        a traffic profile is impossible       -> every wrong field is named, nothing computed
 ├── ControlPlaneError     a control plane of AWS refused        -> the workflow retries or reports, by AWS's name of it
 ├── WorkflowInputInvalid  the workflow was asked for nonsense   -> its execution fails with the reason; no purchase
 └── BackendError          a model call failed
@@ -73,10 +72,6 @@ class PolicyConflict(MangaAssistError):
 
 class PriceUnknown(MangaAssistError):
     """A price that something rests on is not in the book."""
-
-
-class ProfileInvalid(MangaAssistError):
-    """A traffic profile cannot be: the text names every wrong field with its reason."""
 
 
 class ControlPlaneError(MangaAssistError):

@@ -11,15 +11,12 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
 from mangaassist.document import Part
 from mangaassist.errors import PriceUnknown
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 HOSTING = "sagemaker."  # before the instance type
 
@@ -57,10 +54,8 @@ class Quote:
 class PriceBook:
     """Prices by name, region and day."""
 
-    def __init__(self, entries: tuple[Entry, ...], given: Mapping[str, float] | None = None) -> None:
-        """Take the entries; a price that is `given` by name, in US dollars, takes the place of the book's."""
+    def __init__(self, entries: tuple[Entry, ...]) -> None:
         self._entries = entries
-        self._given = dict(given or {})
 
     def quote(self, name: str, region: str, day: date) -> Quote:
         """What a unit costs on a JST day; the oldest known price for days before it. Raises PriceUnknown."""
@@ -71,30 +66,15 @@ class PriceBook:
         if not known:
             raise PriceUnknown(f"the price book has no {name} in {region or 'no region'}")
         entry = next((entry for entry in reversed(known) if entry.effective_from <= day), known[0])
-        if name in self._given:
-            return Quote(name, region, entry.unit, self._given[name], "given by whoever asks", verified=True)
         return Quote(name, region, entry.unit, float(entry.usd), entry.source, entry.verified)
-
-    def instance_types(self, region: str) -> tuple[str, ...]:
-        """The instance types whose hours the book knows, cheapest first."""
-        hours = [entry for entry in self._entries if entry.name.startswith(HOSTING) and entry.region == region]
-        return tuple(entry.name.removeprefix(HOSTING) for entry in sorted(hours, key=lambda entry: entry.usd))
 
     def regions(self) -> tuple[str, ...]:
         """The regions that it has prices of."""
         return tuple(sorted({entry.region for entry in self._entries}))
 
     def names(self) -> frozenset[str]:
-        """What can be given another price."""
+        """What it has prices of."""
         return frozenset(entry.name for entry in self._entries)
-
-    def but(self, given: Mapping[str, float]) -> PriceBook:
-        """The same book with other prices for some names. Raises PriceUnknown for a name that it does not have."""
-        if strange := sorted(set(given) - self.names()):
-            raise PriceUnknown(
-                f"the price book has no {', '.join(strange)}: it knows {', '.join(sorted(self.names()))}"
-            )
-        return PriceBook(self._entries, self._given | dict(given))
 
 
 @cache

@@ -81,17 +81,9 @@ class Budget(Part):
     def daily_nano_usd(self) -> int:
         return int(self.daily_usd * 1_000_000_000)
 
-    def share(self, committed_nano_usd: int) -> float:
-        """What is spent and set aside, as a share of the day's budget."""
-        return committed_nano_usd / self.daily_nano_usd
-
     def allowed(self, minute: int) -> float:
         """The share of the day's budget that may be spent by a minute of the JST day."""
         return self._allowed[minute]
-
-    def pace(self, committed_nano_usd: int, minute: int) -> float:
-        """What is spent and set aside, as a share of what may be by a minute of the JST day."""
-        return self.share(committed_nano_usd) / self._allowed[minute]
 
     def tier(self, committed_nano_usd: int, minute: int) -> Tier | None:
         """The strictest tier that is reached; None while nothing has to give way."""

@@ -19,7 +19,6 @@ UsdPerMillion = Annotated[Decimal, Field(ge=0, le=1000, decimal_places=3)]  # th
 UsdPerHour = Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=6)]
 
 type ServiceTier = Literal["default", "priority", "flex"]  # of Bedrock; `reserved` is bought from AWS and not by token
-type Commitment = Literal["none", "OneMonth", "SixMonths"]
 
 NANO_USD_PER_HOUR = 1_000_000_000
 
@@ -86,7 +85,3 @@ class Offer(Part):
     @cached_property
     def unit_hour_nano_usd(self) -> int:
         return int(self.unit_hour_usd * NANO_USD_PER_HOUR)
-
-    def unit_hour_usd_for(self, commitment: Commitment) -> Decimal | None:
-        """The price of a unit's hour under a commitment; None when it is not known."""
-        return self.unit_hour_usd if commitment == "none" else self.committed_unit_hour_usd.get(commitment)
