@@ -28,6 +28,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="of latencies and fault probabilities, to repeat a run")
     parser.add_argument("--pace", type=float, default=1, help="of the emulated models: 0.2 makes them wait a fifth")
     parser.add_argument(
+        "--environments",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes of their own in which shoppers' functions run, as on Lambda; without any, in the twin's",
+    )
+    parser.add_argument("--quotas", type=float, default=1, help="of the emulated models, in times of the default ones")
+    parser.add_argument(
         "--endpoint",
         type=_settings,
         metavar="on|NAME=VALUE,…",
@@ -50,6 +58,8 @@ def main() -> int:
         limits=Limits(chosen.integration_s, chosen.idle_s, chosen.connection_s),
         seed=chosen.seed,
         pace=chosen.pace,
+        quotas=chosen.quotas,
+        environments=chosen.environments,
         endpoint=chosen.endpoint,
         verbose=chosen.verbose,
         containers=chosen.containers,

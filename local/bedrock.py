@@ -78,6 +78,7 @@ class Bedrock:
         provisioned: ProvisionedThroughput,
         dice: random.Random,
         pace: float = 1,
+        quotas: float = 1,
     ) -> None:
         self._profiles = profiles
         self._faults = faults
@@ -86,6 +87,7 @@ class Bedrock:
         provisioned.on_deleted = self._cut
         self._dice = dice
         self._pace = pace  # of all latencies: below 1 for those in a hurry
+        self._times = quotas  # as an account whose quotas were raised has them
         self._quotas: dict[str, Quota] = {}
         self._cached_prompts: dict[tuple[str, str], float] = {}
         self._charges: dict[str, Charge] = {}
@@ -163,16 +165,17 @@ class Bedrock:
         if fault and fault.fault == "slow":
             first = first if fault.first_token_ms is None else fault.first_token_ms
             token = token if fault.token_ms is None else fault.token_ms
-        return Call(model_id, target, profile, first, token, fault, self._jitter)
+        burst = self._profiles.burst_ms * self._pace
+        return Call(model_id, target, profile, first, token, burst, fault, self._jitter)
 
     def _claim(self, call: Call, request: Request, capacity: Provisioned | None) -> Quota:
         """Take the tokens that the call may need from this minute's, as the service does before it runs a model."""
-        per_minute = call.profile.tokens_per_minute  # on demand the account's quota, else what model units carry
+        per_minute = call.profile.tokens_per_minute * self._times  # the account's on demand, else what units carry
         if capacity is not None:
             per_minute = self._profiles.model_units[call.profile.quality].tokens_per_minute * capacity.purchase.units
         quota = self._quotas.get(call.model_id)
         if quota is None or quota.tokens.per_minute != per_minute:
-            quota = Quota(Bucket(call.profile.requests_per_minute), Bucket(per_minute))
+            quota = Quota(Bucket(call.profile.requests_per_minute * self._times), Bucket(per_minute))
             self._quotas[call.model_id] = quota
         wanted = request.input_tokens + request.max_tokens
         if not quota.requests.has(1):

@@ -86,7 +86,8 @@ class Turn:
     def follow(self, frame: dict[str, Any]) -> bool:
         """Take in a frame; False when it is not the next one of this turn."""
         if "turn_id" not in frame:
-            if self.id is None and (frame.get("type") == "error" or "requestId" in frame):
+            unknown = frame.get("code") == "turn_unknown"  # it is on no record: no frame of it will come any more
+            if unknown or (self.id is None and (frame.get("type") == "error" or "requestId" in frame)):
                 self.error = frame
                 return True
             return False

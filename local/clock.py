@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from time_machine import Traveller, travel
 
@@ -28,6 +28,7 @@ class Clock:
         self._travel: travel | None = None
         self._traveller: Traveller | None = None
         self._skipped_s = 0.0
+        self._moved_to: tuple[float, float] | None = None
         self._changed = threading.Condition()
         self.moves = 0
 
@@ -40,6 +41,23 @@ class Clock:
         """The instant in JST."""
         with self._changed:
             return datetime.now(JST)
+
+    def reading(self) -> tuple[float, float] | None:
+        """Epoch seconds that it was moved to and the monotonic instant of that; None while it was not."""
+        return self._moved_to
+
+    def follow(self, reading: Sequence[float] | None) -> None:
+        """Go as another process's clock goes, by its reading."""
+        with self._changed:
+            told = None if reading is None else (reading[0], reading[1])
+            if told == self._moved_to:
+                return
+        if told is None:
+            self.reset()
+        else:
+            epoch_s, at = told
+            self.move(datetime.fromtimestamp(epoch_s + time.monotonic() - at, JST))
+            self._moved_to = told
 
     def passed_s(self) -> float:
         """Seconds that never run backwards: those that pass, and those that the clock is moved forward by."""
@@ -62,6 +80,7 @@ class Clock:
                 self._traveller = self._travel.start()
             else:
                 self._traveller.move_to(to)
+            self._moved_to = to.timestamp(), time.monotonic()
             self._tell_since(before)
 
     def advance(self, seconds: float) -> None:
@@ -74,7 +93,7 @@ class Clock:
             before = self.now()
             if self._travel is not None:
                 self._travel.stop()
-                self._travel = self._traveller = None
+                self._travel = self._traveller = self._moved_to = None
             self._tell_since(before)
 
     def sleep(self, seconds: float, wanted: Callable[[], bool] = lambda: True) -> None:

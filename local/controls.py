@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local import embeddings
+from local import embeddings, process
 from local.clock import ClockBound, instant
 from local.faults import DEPENDENCIES, FaultUnknown
 from local.world import shipped_models
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from local.bedrock import Bedrock
     from local.clock import Clock
+    from local.environments import Environments
     from local.faults import Faults
     from local.gateway import Gateway
     from local.issuer import Issuer
@@ -49,6 +50,7 @@ class Controls:
         faults: Faults,
         world: World,
         gateway: Gateway,
+        environments: Environments,
         bedrock: Bedrock,
         sagemaker: SageMaker,
         search: OpenSearch,
@@ -61,6 +63,7 @@ class Controls:
         self._faults = faults
         self._world = world
         self._gateway = gateway
+        self._environments = environments
         self._bedrock = bedrock
         self._sagemaker = sagemaker
         self._search = search
@@ -74,6 +77,8 @@ class Controls:
         return [
             Route("/twin/health", _json(self._health), methods=["GET"]),
             Route("/twin/token", _json(self._token), methods=["GET"]),
+            Route("/twin/process", _json(self._process), methods=["GET"]),
+            Route("/twin/environments", _json(self._kill), methods=["GET", "DELETE"]),
             Route("/twin/clock", _json(self._time), methods=["GET", "PUT", "DELETE"]),
             Route("/twin/faults", _json(self._trouble), methods=["GET", "PUT", "DELETE"]),
             Route("/twin/faults/{key:path}", _json(self._trouble), methods=["DELETE"]),
@@ -86,6 +91,14 @@ class Controls:
 
     async def _health(self, request: Request) -> dict[str, Any]:
         return {"status": "ok", "now": self._clock.now().isoformat(timespec="milliseconds")}
+
+    async def _process(self, request: Request) -> dict[str, Any]:
+        return process.figures([it["pid"] for it in self._environments.listed()])
+
+    async def _kill(self, request: Request) -> dict[str, Any]:
+        if request.method == "DELETE" and self._environments.kill() is None:
+            raise Unusable("functions share the twin's process; python -m local --environments 2 gives them their own")
+        return {"environments": self._environments.listed()}
 
     async def _token(self, request: Request) -> dict[str, Any]:
         user = request.query_params.get("user", "")

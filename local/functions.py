@@ -107,6 +107,13 @@ class HandlerFailed(Exception):
         self.kind = type(error).__name__
         self.text = str(error)
 
+    @classmethod
+    def of(cls, function: str, kind: str, text: str) -> HandlerFailed:
+        """A failure that another process tells of."""
+        failure = cls(function, RuntimeError(text))
+        failure.kind = kind
+        return failure
+
 
 @dataclass
 class Functions:

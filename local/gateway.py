@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from local.environments import Environments
     from local.functions import Functions
     from local.template import Api
     from local.wire import Exchange
@@ -74,7 +75,7 @@ class Connection:
 class Gateway:
     """The API: an ASGI application for shoppers and the `@connections` service for functions."""
 
-    def __init__(self, api: Api, functions: Functions, domain: str, limits: Limits) -> None:
+    def __init__(self, api: Api, functions: Functions | Environments, domain: str, limits: Limits) -> None:
         self._api = api
         self._functions = functions
         self._domain = domain

@@ -120,8 +120,22 @@ def twin_at(port: int) -> Iterator[Twin]:
     if twin.is_up():
         yield twin
         return
+    with started(twin) as own:
+        yield own
+
+
+@contextmanager
+def own_twin(*arguments: str) -> Iterator[Twin]:
+    """A twin of one's own on free ports, with these arguments; raises CannotInvoke."""
+    with started(Twin(free_ports()[0]), *arguments) as twin:
+        yield twin
+
+
+@contextmanager
+def started(twin: Twin, *arguments: str) -> Iterator[Twin]:
+    """Start a twin, and stop it when the block ends; raises CannotInvoke."""
     with tempfile.TemporaryFile("w+") as output:
-        command = [sys.executable, "-m", "local", "--port", str(port)]
+        command = [sys.executable, "-m", "local", "--port", str(twin.port), *arguments]
         with running(command, cwd=ROOT, env=dict(os.environ), output=output.fileno()) as process:
             wait(twin.is_up, process, lambda: f"the twin does not start:\n{_all_of(output)}")
             yield twin

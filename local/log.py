@@ -35,11 +35,13 @@ class FunctionsLog(io.TextIOBase):
 
 
 @contextmanager
-def kept(path: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Send what is printed to a file while the block runs, and tell of errors among it."""
+def kept(path: Path, tell: Callable[[str], None], *, afresh: bool = True) -> Iterator[None]:
+    """Send what is printed to a file while the block runs, and tell of errors among it; others may write there too."""
     path.parent.mkdir(exist_ok=True)
     streams = sys.stdout, sys.stderr
-    with path.open("w", encoding="utf-8", buffering=1) as file:
+    if afresh:
+        path.write_text("")
+    with path.open("a", encoding="utf-8", buffering=1) as file:
         log = FunctionsLog(file, tell)
         sys.stdout = sys.stderr = log
         logging.basicConfig(stream=log, level=logging.WARNING)

@@ -99,6 +99,7 @@ class Profiles(_Part):
     """The whole file; `jitter` is the standard deviation of the logarithm of each latency."""
 
     jitter: float = Field(ge=0, le=1)
+    burst_ms: float = Field(ge=0)  # what a model says within such a time leaves in one packet, as services send it
     models: tuple[Profile, ...]
     model_units: dict[Literal["quality", "fast"], Unit]
     creating_s: float = Field(ge=0)  # how long provisioned throughput is in the making

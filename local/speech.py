@@ -36,6 +36,7 @@ class Call:
     profile: Profile
     first_token_ms: float
     token_ms: float
+    burst_ms: float
     fault: Fault | None
     jitter: Callable[[], float]
     began: float = field(default_factory=time.monotonic)
@@ -90,26 +91,27 @@ async def whole(call: Call, output: Output, exchange: Exchange) -> str:
 
 
 async def stream(call: Call, output: Output, exchange: Exchange) -> str:
-    """Answer ConverseStream, each token an event of its own; events that are due together leave together."""
+    """Answer ConverseStream, each token an event of its own; what is said within a burst leaves at its end."""
     await exchange.pause(None if call.fault_kind == "hang" else call.first_token_ms / 1000)
     if exchange.left():
         return CLOSED_BY_CLIENT
     await exchange.start(200, eventstream.CONTENT_TYPE)
     await exchange.write(eventstream.event("messageStart", {"role": "assistant"}))
     breaks_at = _breaks_at(call, output)
-    due, pending = time.monotonic(), list[bytes]()
-    for place, event in enumerate(_deltas(output)):
-        if place == breaks_at:
-            break
+    events = _deltas(output)[:breaks_at]
+    begins = len(output.reasoning)  # the first word of the answer waits for no other
+    due, left_at, pending = time.monotonic(), time.monotonic(), list[bytes]()
+    for place, event in enumerate(events):
         due += call.token_ms * call.jitter() / 1000
-        if due > time.monotonic():
-            await _flush(exchange, pending)
-            await exchange.pause(due - time.monotonic())
+        pending.append(event)
+        if place != begins and place + 1 < len(events) and due - left_at < call.burst_ms / 1000:
+            continue
+        await exchange.pause(due - time.monotonic())
         if exchange.left():  # the client left while we paused
             return CLOSED_BY_CLIENT
-        pending.append(event)
-        call.said = place + 1
-    await _flush(exchange, pending)
+        await exchange.write(b"".join(pending))
+        call.said, left_at = place + 1, due
+        pending.clear()
     if breaks_at is not None:
         return await _break(call, exchange)
     await exchange.write(_closing(call, output), more=False)
@@ -136,12 +138,6 @@ async def _break(call: Call, exchange: Exchange) -> str:
             failure = {"message": FAILURE, "originalStatusCode": 500}
             await exchange.write(eventstream.exception("modelStreamErrorException", failure), more=False)
     return BROKEN
-
-
-async def _flush(exchange: Exchange, pending: list[bytes]) -> None:
-    if pending:
-        await exchange.write(b"".join(pending))
-        pending.clear()
 
 
 def _deltas(output: Output) -> list[bytes]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import uvicorn
+import uvloop
 
 from local import foundation_models, log, profiles, shop, surroundings, template
 from local.aws import INSIDER, RUNTIME, SEARCHING, Aws
@@ -27,6 +28,7 @@ from local.control_plane import ControlPlane
 from local.controls import Controls
 from local.endpoint import Fleet
 from local.endpoint_metrics import Metrics
+from local.environments import Environments
 from local.faults import Faults
 from local.functions import Functions
 from local.gateway import FRAME_BYTES, MESSAGE_BYTES, Gateway, Limits
@@ -75,7 +77,9 @@ class Options:
     variables: dict[str, str] = field(default_factory=dict)  # of the functions' environment, set over everything else
     limits: Limits = field(default_factory=Limits)
     seed: int | None = None
+    environments: int = 0  # processes in which shoppers' functions run; 0: in the twin's own
     pace: float = 1  # of the emulated models
+    quotas: float = 1  # of the account, in times of what profiles.json gives a model
     verbose: bool = False
     endpoint: dict[str, str] | None = None  # settings of the SageMaker endpoint; without them it is as it ships
     containers: str | None = None  # where emulated AWS listens besides loopback; page and controls never do
@@ -110,18 +114,23 @@ class Twin:
         self._endpoints = endpoints
         self._world = World(self._insider("dynamodb"), variables)
         provisioned = ProvisionedThroughput(models, self._clock, known.creating_s)
-        bedrock = Bedrock(known, faults, self._world, provisioned, dice, options.pace)
+        bedrock = Bedrock(known, faults, self._world, provisioned, dice, options.pace, options.quotas)
         sagemaker = SageMaker(hosted, faults, dice, known.jitter, options.pace)
         search = OpenSearch(known, dice, options.pace, generation=_generation(variables), clock=self._clock.passed_s)
         self._functions = Functions(self._application, self._say)
         self._workflow = Workflow(self._application, self._clock, options.port + 1, self._say)
         self._schedules = Schedules(self._application.schedules, self._clock, self._start_execution, self._say)
-        self._gateway = Gateway(api, self._functions, f"{HOST}:{options.port}", options.limits)
+        self._environments = Environments(
+            options.environments, options.template, None if options.verbose else options.log, self._clock, self._say
+        )
+        runners = self._environments if options.environments else self._functions
+        self._gateway = Gateway(api, runners, f"{HOST}:{options.port}", options.limits)
         controls = Controls(
             clock=self._clock,
             faults=faults,
             world=self._world,
             gateway=self._gateway,
+            environments=self._environments,
             bedrock=bedrock,
             sagemaker=sagemaker,
             search=search,
@@ -159,6 +168,7 @@ class Twin:
         tasks = [asyncio.create_task(aws.serve(aws_sockets))]
         try:
             await asyncio.to_thread(self._prepare)
+            await self._environments.begin()
             tasks.append(asyncio.create_task(front.serve([page_socket])))
             tasks.append(asyncio.create_task(self._gateway.enforce_limits()))
             while not (aws.started and front.started):
@@ -216,6 +226,7 @@ class Twin:
         )
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        self._environments.stop()
         for server in reversed(self._servers):
             server.should_exit = True
             for connection in list(server.server_state.connections):
@@ -238,7 +249,7 @@ def main(options: Options, began: float) -> int:
 
     with nullcontext() if options.verbose else log.kept(options.log, say):
         try:
-            asyncio.run(Twin(options, say).run(began))
+            asyncio.run(Twin(options, say).run(began), loop_factory=uvloop.new_event_loop)
         except (CannotStart, template.TemplateUnusable, surroundings.SurroundingsUnusable) as error:
             say(f"cannot start: {error}")
             return 1
@@ -327,6 +338,7 @@ def _server(application: Any, sockets: str, settings: dict[str, Any]) -> _Server
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOPPING_S,
         backlog=2048,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +48,7 @@ class Signature:
     service: str
 
 
-class ClosableProtocol(H11Protocol):
+class ClosableProtocol(HttpToolsProtocol):
     """Tells the application its connection, so that an emulated service can drop it in the middle of an answer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

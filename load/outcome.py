@@ -1,0 +1,175 @@
+"""What a run was worth: counts, percentiles, what the twin took of the machine, and the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from tools.endpoint_load import percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from load.run import Run, Sample
+    from load.schedule import Traffic
+    from load.shopper import Asked
+
+PROMISE_MS = 3_000
+SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+BUSY_CORES = 0.85  # of all cores: nothing is left for more
+SETTLING_SHARE = 0.3  # of a run, after which memory, threads and sockets should not grow any more
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run in figures; times are percentiles in milliseconds by name, None where nothing was timed."""
+
+    rate: float
+    seconds: float
+    started: int
+    started_per_s: float
+    ended_per_s: float
+    shoppers: int
+    reconnects: int
+    first_text_ms: dict[str, float | None]
+    total_ms: dict[str, float | None]
+    late_ms: dict[str, float | None]
+    within_promise: float  # share of the turns that had text
+    posts_per_answer: float
+    outcomes: dict[str, int]
+    targets: dict[str, int]
+    lost: int  # of all turns, those of the warm-up too
+    twin_cores: float | None
+    environments_cores: float | None
+    load_cores: float | None
+    memory_mb: float | None
+    memory_growth_mb: float | None
+    left: dict[str, int]
+
+    @property
+    def answered_share(self) -> float:
+        """Turns that a model or a kept answer served, of all that were counted."""
+        served = sum(count for target, count in self.targets.items() if target not in ("", "catalogue"))
+        return served / self.started if self.started else 0.0
+
+    @property
+    def failures(self) -> list[str]:
+        """Why the run failed, in words; none where it held."""
+        found = [f"{self.lost} turns were lost"] if self.lost else []
+        return found + [f"{count} {what} were left at rest" for what, count in self.left.items()]
+
+    def holds(self, promised_share: float = 0.99) -> bool:
+        """Whether the place served this rate as it should: nothing lost or failed, models asked, text in time."""
+        errors = any(name.startswith("error") for name in self.outcomes)
+        return (
+            not self.failures
+            and not errors
+            and self.answered_share >= promised_share
+            and self.within_promise >= promised_share
+        )
+
+    def busy_cores(self) -> float | None:
+        """Cores that twin, environments and load took together."""
+        if self.twin_cores is None:
+            return None
+        return self.twin_cores + (self.environments_cores or 0) + (self.load_cores or 0)
+
+    def limited_by(self, cores: int) -> str:
+        """What more turns a second would run into, as far as figures tell."""
+        busy = self.busy_cores()
+        if busy is None:
+            return "unknown: only a twin tells what it takes"
+        if self.twin_cores is not None and self.twin_cores >= BUSY_CORES:
+            return f"the twin's one process: emulated AWS and gateway take {self.twin_cores:.2f} of a core"
+        if busy >= BUSY_CORES * cores:
+            functions = self.environments_cores or 0
+            return f"the machine: {busy:.2f} of {cores} cores are busy, {functions:.2f} with functions"
+        return f"nothing of the machine: {busy:.2f} of {cores} cores are busy"
+
+
+def of(run: Run, traffic: Traffic) -> Outcome:
+    """Put a run in figures; all but `lost` is of its counted part."""
+    counted = [asked for asked in run.asked if asked.planned.counts]
+    first = [asked.first_text_ms for asked in counted if asked.first_text_ms is not None]
+    total = [asked.total_ms for asked in counted if asked.total_ms is not None]
+    began, ended = _within(run.samples, traffic.seconds)
+    return Outcome(
+        rate=traffic.rate,
+        seconds=traffic.seconds,
+        started=len(counted),
+        started_per_s=len(counted) / traffic.seconds,
+        ended_per_s=_ended_within(run.asked, traffic.seconds) / traffic.seconds,
+        shoppers=len({asked.planned.shopper for asked in run.asked}),
+        reconnects=sum(asked.reconnects for asked in counted),
+        first_text_ms=_percentiles(first),
+        total_ms=_percentiles(total),
+        late_ms=_percentiles([asked.late_ms for asked in counted]),
+        within_promise=sum(value <= PROMISE_MS for value in first) / len(first) if first else 0.0,
+        posts_per_answer=sum(asked.posts for asked in counted) / len(counted) if counted else 0.0,
+        outcomes=dict(Counter(asked.outcome for asked in counted).most_common()),
+        targets=dict(Counter(asked.target for asked in counted).most_common()),
+        lost=sum(asked.lost for asked in run.asked),
+        twin_cores=_cores(began, ended, "cpu_s"),
+        environments_cores=_cores(began, ended, "environments_cpu_s"),
+        load_cores=_cores(began, ended, "own_cpu_s"),
+        memory_mb=max((it.memory_mb for it in run.samples if it.memory_mb is not None), default=None),
+        memory_growth_mb=growth(run.samples, traffic.seconds),
+        left=run.left,
+    )
+
+
+def per_second(instants: Sequence[float], seconds: float) -> list[int]:
+    """How many instants fell into each second of the counted part."""
+    counts = Counter(int(at) for at in instants if 0 <= at < seconds)
+    return [counts[second] for second in range(int(seconds))]
+
+
+def growth(samples: Sequence[Sample], seconds: float) -> float | None:
+    """Megabytes by which memory rose in the last two thirds of the counted part, by their first and last fifths."""
+    settled = [
+        it.memory_mb for it in samples if it.memory_mb is not None and SETTLING_SHARE * seconds <= it.at_s <= seconds
+    ]
+    fifth = len(settled) // 5
+    if not fifth:
+        return None
+    return round(sum(settled[-fifth:]) / fifth - sum(settled[:fifth]) / fifth, 1)
+
+
+def cores_over_time(samples: Sequence[Sample]) -> list[tuple[float, float, float]]:
+    """At each sample the cores that the twin's process and the environments took since the one before."""
+    return [
+        (
+            after.at_s,
+            (after.cpu_s - before.cpu_s) / (after.at_s - before.at_s),
+            (after.environments_cpu_s - before.environments_cpu_s) / (after.at_s - before.at_s),
+        )
+        for before, after in pairwise(samples)
+        if after.at_s > before.at_s
+    ]
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float | None]:
+    return {name: _rounded(percentile(values, share)) for name, share in SHARES.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _ended_within(asked: Sequence[Asked], seconds: float) -> int:
+    return sum(it.total_ms is not None and 0 <= it.planned.at_s + it.total_ms / 1000 < seconds for it in asked)
+
+
+def _within(samples: Sequence[Sample], seconds: float) -> tuple[Sample | None, Sample | None]:
+    """The first and the last sample of the counted part."""
+    inside = [it for it in samples if 0 <= it.at_s <= seconds]
+    return (inside[0], inside[-1]) if len(inside) > 1 else (None, None)
+
+
+def _cores(began: Sample | None, ended: Sample | None, name: str) -> float | None:
+    if began is None or ended is None or ended.at_s <= began.at_s:
+        return None
+    used: Any = getattr(ended, name) - getattr(began, name)
+    return round(float(used) / (ended.at_s - began.at_s), 2)

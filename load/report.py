@@ -1,0 +1,158 @@
+"""What a load tells: a table and a page for people, a document for programs, and docs/load.md."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from bench.report import machine
+from load import plots
+from load.outcome import PROMISE_MS
+from reporting.page import Page, Section, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from load.outcome import Outcome
+    from load.run import Run
+    from load.schedule import Traffic
+
+COLUMNS = (
+    "asked/s",
+    "started/s",
+    "first text p50 / p90 / p99",
+    "in 3 s",
+    "whole answer p50 / p99",
+    "by a model or kept",
+    "errors",
+    "lost",
+    "posts/answer",
+    "cores: twin + functions",
+)
+
+
+def row(outcome: Outcome) -> tuple[str, ...]:
+    """A run as cells."""
+    first, total = outcome.first_text_ms, outcome.total_ms
+    errors = sum(count for name, count in outcome.outcomes.items() if name.startswith("error"))
+    return (
+        f"{outcome.rate:g}",
+        f"{outcome.started_per_s:.1f}",
+        " / ".join(seconds(first[name]) for name in ("p50", "p90", "p99")) + " s",
+        f"{outcome.within_promise:.1%}",
+        " / ".join(seconds(total[name]) for name in ("p50", "p99")) + " s",
+        f"{outcome.answered_share:.1%}",
+        str(errors),
+        str(outcome.lost),
+        f"{outcome.posts_per_answer:.1f}",
+        "–" if outcome.twin_cores is None else f"{outcome.twin_cores:.2f} + {outcome.environments_cores or 0:.2f}",
+    )
+
+
+def seconds(milliseconds: float | None) -> str:
+    """Milliseconds as seconds."""
+    return "–" if milliseconds is None else f"{milliseconds / 1000:.2f}"
+
+
+def verdict(outcomes: Sequence[Outcome]) -> str:
+    """Whether anything was lost, and the highest rate that was held."""
+    lost, started = sum(it.lost for it in outcomes), sum(it.started for it in outcomes)
+    held = [it.started_per_s for it in outcomes if it.holds()]
+    told = f"{lost} of {started:,} turns were lost" if lost else f"None of {started:,} turns was lost"
+    rate = f"{max(held):.0f} turns a second were held" if held else "no rate was held"
+    left = ", ".join(f"{count} {what}" for it in outcomes for what, count in it.left.items())
+    return f"{told}; {rate}." + (f" At rest there were left {left}." if left else "")
+
+
+def limit(outcomes: Sequence[Outcome]) -> str:
+    """Where the limit is and what limits, in a sentence or two."""
+    cores = int(machine()["cores"])
+    broken = next((it for it in outcomes if not it.holds()), None)
+    if broken is None:
+        highest = outcomes[-1]
+        return f"The limit was not reached at {highest.started_per_s:.0f} turns a second; {highest.limited_by(cores)}."
+    return (
+        f"At {broken.started_per_s:.0f} turns a second {broken.answered_share:.0%} were served by a model or a kept "
+        f"answer and {broken.within_promise:.0%} had text within {PROMISE_MS // 1000} s. What limits is "
+        f"{broken.limited_by(cores)}. Whom no model could serve in time got the catalogue answer."
+    )
+
+
+def document(outcomes: Sequence[Outcome], traffic: Traffic) -> dict[str, Any]:
+    """The report for programs."""
+    runs = [asdict(it) | {"holds": it.holds(), "failures": it.failures} for it in outcomes]
+    return {"machine": machine(), "traffic": asdict(traffic), "runs": runs}
+
+
+def page(runs: Sequence[tuple[Run, Outcome]], traffic: Traffic) -> Page:
+    """The report with plots; those are of the first run."""
+    outcomes = [outcome for _, outcome in runs]
+    run, first = runs[0]
+    figures = (
+        ("started", f"{first.started_per_s:.1f}/s"),
+        ("first text p50", f"{seconds(first.first_text_ms['p50'])} s"),
+        ("first text p99", f"{seconds(first.first_text_ms['p99'])} s"),
+        ("lost", str(first.lost)),
+        ("posts/answer", f"{first.posts_per_answer:.1f}"),
+        ("memory", "–" if first.memory_mb is None else f"{first.memory_mb:.0f} MB"),
+    )
+    sections = (
+        Section("Runs", [described(traffic), limit(outcomes)], [Table("", COLUMNS, [row(it) for it in outcomes])]),
+        Section("Over time", (), plots.over_time(run, traffic.seconds)),
+        Section("Who answered", (), [_counts("Answered by", first.targets), _counts("Ended as", first.outcomes)]),
+    )
+    return Page("Load", verdict(outcomes), figures, sections, _where())
+
+
+def markdown(outcomes: Sequence[Outcome], traffic: Traffic, command: str) -> str:
+    """What docs/load.md says."""
+    lines = [
+        "# Load",
+        "",
+        f"Written by `{command}`; {_where()}.",
+        "",
+        described(traffic),
+        "",
+        f"**{verdict(outcomes)}** {limit(outcomes)}",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|" + "---|" * len(COLUMNS),
+        *(f"| {' | '.join(row(it))} |" for it in outcomes),
+        "",
+        "All times are from the instant at which a question was to be asked, so that waiting for a connection or for",
+        "the answer before counts. A rate is held when nothing is lost or refused, 99 % are served by a model or a",
+        "kept answer, and 99 % have text within 3 s. Memory of the twin with its functions:",
+        f"{', '.join(_memory(it) for it in outcomes)}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def described(traffic: Traffic) -> str:
+    """What was asked, in a sentence."""
+    begin, end = traffic.hours
+    return (
+        f"Turns come independently of each other for {traffic.seconds:g} s, after {traffic.warm_up_s:g} s of warm-up, "
+        f"at a rate that follows {begin} to {end} o'clock of the store's day in Japan; {traffic.complex_share:.0%} are "
+        f"complex and {traffic.catalogue_share:.0%} about the catalogue, all from the labelled questions. A shopper "
+        f"thinks for {traffic.think_s:g} s between questions and asks {traffic.turns_each:g} on average; "
+        f"{traffic.drop_share:.0%} of answers lose their connection and are resumed over another."
+    )
+
+
+def _memory(outcome: Outcome) -> str:
+    if outcome.memory_mb is None:
+        return f"unknown at {outcome.rate:g}/s"
+    grew = "" if outcome.memory_growth_mb is None else f" ({outcome.memory_growth_mb:+.0f} MB once settled)"
+    return f"{outcome.memory_mb:.0f} MB at {outcome.rate:g}/s{grew}"
+
+
+def _counts(title: str, counts: dict[str, int]) -> Table:
+    whole = sum(counts.values())
+    rows = [(name or "nobody", f"{count:,}", f"{count / whole:.1%}") for name, count in counts.items()]
+    return Table(title, ("", "turns", "share"), rows)
+
+
+def _where() -> str:
+    where = machine()
+    return f"{where['cpu']}, {where['cores']} cores, {where['architecture']}, CPython {where['python']}"

@@ -1,0 +1,156 @@
+"""Execution environments: processes in which functions run apart from the twin, as they do on Lambda.
+
+The twin starts without any: functions then share its process, which is quick to start and to edit under. With some, a
+load uses more than one processor, and one can be killed in the middle of its events, as Lambda's are when they crash.
+An environment takes many events at a time, each on a thread, where Lambda's take one: a hundred turns under way would
+need a hundred processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from local.functions import HandlerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from local.clock import Clock
+
+EXITED = "Runtime.ExitError"  # Lambda's words for a process that is gone
+READY_S = 30
+
+
+@dataclass(eq=False)
+class Environment(asyncio.Protocol):
+    """One process and the events that it has under way."""
+
+    template: Path
+    log: Path | None
+    told: Callable[[Environment, dict[str, Any]], None]
+    ended: Callable[[Environment], None]
+    waiting: dict[str, tuple[str, Future[Any]]] = field(default_factory=dict)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def start(self) -> None:
+        """Start the process and wait until its handlers are loaded; raises TimeoutError."""
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "local.environment", str(theirs.fileno()), str(self.template)]
+        if self.log:
+            command.append(str(self.log))
+        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        theirs.close()
+        self._received = b""
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.connect_accepted_socket(lambda: self, ours)
+        async with asyncio.timeout(READY_S):
+            await self.ready.wait()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Tell the process something."""
+        self._transport.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what the process tells, line by line."""
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            self.told(self, json.loads(line))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Note the end of the process."""
+        self.process.wait()
+        self.ended(self)
+
+    def kill(self) -> None:
+        """End the process without a word."""
+        self.process.send_signal(signal.SIGKILL)
+
+
+class Environments:
+    """So many processes; one that ends is followed by another. To be used on the event loop alone."""
+
+    def __init__(
+        self, count: int, template: Path, log: Path | None, clock: Clock, report: Callable[[str], None]
+    ) -> None:
+        self._count = count
+        self._template = template
+        self._log = log
+        self._clock = clock
+        self._report = report
+        self._running: list[Environment] = []
+        self._starting: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    async def begin(self) -> None:
+        """Start them all."""
+        await asyncio.gather(*(self._begin_one() for _ in range(self._count)))
+
+    def start(self, name: str, event: dict[str, Any]) -> Future[Any]:
+        """Begin an invocation where the fewest are under way; the future fails with HandlerFailed."""
+        future: Future[Any] = Future()
+        if not self._running:
+            future.set_exception(HandlerFailed.of(name, EXITED, "no environment is ready"))
+            return future
+        environment = min(self._running, key=lambda it: len(it.waiting))
+        number = uuid.uuid4().hex
+        environment.waiting[number] = name, future
+        environment.send({"id": number, "function": name, "event": event, "clock": self._clock.reading()})
+        return future
+
+    def listed(self) -> list[dict[str, int]]:
+        """The processes, and how many events each has under way."""
+        return [{"pid": it.process.pid, "events": len(it.waiting)} for it in self._running]
+
+    def kill(self) -> dict[str, int] | None:
+        """Kill the one that has the most events under way, and say which; None where there are none."""
+        if not self._running:
+            return None
+        busiest = max(self._running, key=lambda it: len(it.waiting))
+        killed = {"pid": busiest.process.pid, "events": len(busiest.waiting)}
+        busiest.kill()
+        return killed
+
+    def stop(self) -> None:
+        """End them all."""
+        self._stopped = True
+        for environment in self._running:
+            environment.kill()
+
+    async def _begin_one(self) -> None:
+        environment = Environment(self._template, self._log, self._told, self._ended)
+        await environment.start()
+        self._running.append(environment)
+
+    def _told(self, environment: Environment, message: dict[str, Any]) -> None:
+        if "said" in message:
+            self._report(message["said"])
+        elif "ready" in message:
+            environment.ready.set()
+        elif waiting := environment.waiting.pop(message["id"], None):
+            name, future = waiting
+            if failure := message.get("failure"):
+                future.set_exception(HandlerFailed.of(name, *failure))
+            else:
+                future.set_result(message["answer"])
+
+    def _ended(self, environment: Environment) -> None:
+        """Fail what was under way in it, as Lambda does, and start another."""
+        if environment in self._running:
+            self._running.remove(environment)
+        for name, future in environment.waiting.values():
+            future.set_exception(HandlerFailed.of(name, EXITED, "the environment exited unexpectedly"))
+        environment.waiting.clear()
+        if not self._stopped:
+            task = asyncio.get_running_loop().create_task(self._begin_one())
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)

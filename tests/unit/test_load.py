@@ -1,0 +1,145 @@
+"""The pure parts of the load: when whom is asked what, and what a run is worth."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from load import outcome, report
+from load.run import Run, Sample
+from load.schedule import CATALOGUE, COMPLEX, SIMPLE, Planned, Traffic, by_shopper, intensity, labelled, plan
+from load.shopper import Asked
+from local.chat import Turn
+
+QUESTIONS = {SIMPLE: ["hi"], CATALOGUE: ["manga?"], COMPLEX: ["compare"]}
+TRAFFIC = Traffic(rate=40, seconds=60, warm_up_s=10)
+
+
+def asked(at_s: float, *, first_ms: float | None = 500, total_ms: float | None = 2_000, target: str = "m") -> Asked:
+    """A turn with an end, or a lost one when it has no total."""
+    turn = Turn("?", None)
+    if total_ms is not None:
+        turn.end = {"finish": "complete", "target": target}
+    planned = Planned(at_s, int(at_s), SIMPLE, "?")
+    return Asked(planned, first_text_ms=first_ms, total_ms=total_ms, posts=6, turn=turn)
+
+
+def sample(at_s: float, memory_mb: float, *, cpu_s: float = 0.0, functions_s: float = 0.0) -> Sample:
+    return Sample(at_s, cpu_s, functions_s, 0.0, memory_mb, 5, 10, 3)
+
+
+def test_the_same_seed_draws_the_same_run() -> None:
+    assert plan(TRAFFIC, QUESTIONS, 1) == plan(TRAFFIC, QUESTIONS, 1) != plan(TRAFFIC, QUESTIONS, 2)
+
+
+def test_as_many_turns_come_as_the_rate_says_in_order_and_in_their_kinds() -> None:
+    planned = plan(replace(TRAFFIC, seconds=500), QUESTIONS, 1)
+    counted = [turn for turn in planned if turn.counts]
+    assert len(counted) / 500 == pytest.approx(40, rel=0.05)
+    assert [turn.at_s for turn in planned] == sorted(turn.at_s for turn in planned)
+    kinds = Counter(turn.kind for turn in counted)
+    assert kinds[COMPLEX] / len(counted) == pytest.approx(0.1, abs=0.02)
+    assert kinds[CATALOGUE] / len(counted) == pytest.approx(0.3, abs=0.02)
+    assert sum(turn.drops for turn in counted) / len(counted) == pytest.approx(0.02, abs=0.01)
+
+
+def test_shoppers_think_and_ask_a_few_questions_each() -> None:
+    turns = by_shopper(plan(replace(TRAFFIC, seconds=500), QUESTIONS, 1))
+    gaps = [after.at_s - before.at_s for asked in turns.values() for before, after in pairwise(asked)]
+    assert min(gaps) >= 1
+    assert sum(gaps) / len(gaps) == pytest.approx(15, rel=0.1)
+    assert sum(map(len, turns.values())) / len(turns) == pytest.approx(4, rel=0.15)
+
+
+def test_the_rate_follows_the_curve_and_rises_while_it_warms_up() -> None:
+    evening = [intensity(TRAFFIC, second) for second in range(60)]
+    assert sum(evening) / 60 == pytest.approx(40)
+    assert evening[0] < max(evening) == intensity(TRAFFIC, 31)  # 21 o'clock is the busiest
+    assert intensity(TRAFFIC, -10) == 0 < intensity(TRAFFIC, -5) < intensity(TRAFFIC, 0)
+
+
+def test_the_labelled_questions_are_there_in_all_kinds() -> None:
+    questions = labelled()
+    assert set(questions) == {SIMPLE, CATALOGUE, COMPLEX}
+    assert sum(map(len, questions.values())) > 1000
+
+
+def test_a_run_that_served_all_in_time_holds() -> None:
+    result = outcome.of(Run([asked(second / 2) for second in range(40)]), replace(TRAFFIC, rate=2, seconds=20))
+    assert (result.started, result.started_per_s, result.posts_per_answer) == (40, 2, 6)
+    assert result.ended_per_s == 36 / 20  # those of the last two seconds end later
+    assert result.first_text_ms["p99"] == 500
+    assert result.holds()
+    assert result.failures == []
+    assert report.verdict([result]) == "None of 40 turns was lost; 2 turns a second were held."
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [asked(1, first_ms=4_000)],
+        [asked(1, target="catalogue")],
+        [asked(1, total_ms=None)],
+    ],
+    ids=["late", "without a model", "lost"],
+)
+def test_a_run_with_late_or_missing_answers_does_not_hold(bad: list[Asked]) -> None:
+    result = outcome.of(Run([asked(1), *bad]), TRAFFIC)
+    assert not result.holds()
+    assert "no rate was held" in report.verdict([result])
+
+
+def test_a_lost_turn_fails_the_run_also_when_it_was_asked_while_it_warmed_up() -> None:
+    result = outcome.of(Run([asked(1), asked(-3, total_ms=None)]), TRAFFIC)
+    assert result.lost == 1
+    assert result.failures == ["1 turns were lost"]
+    assert result.outcomes == {"complete": 1}
+
+
+def test_what_is_left_at_rest_fails_the_run() -> None:
+    result = outcome.of(Run([asked(1)], left={"model streams": 2}), TRAFFIC)
+    assert result.failures == ["2 model streams were left at rest"]
+    assert "At rest there were left 2 model streams." in report.verdict([result])
+
+
+def test_an_error_frame_is_an_outcome_of_its_own() -> None:
+    refused = asked(1)
+    refused.turn.end, refused.turn.error = None, {"code": "rate_limited"}
+    assert refused.outcome == "error: rate_limited"
+    assert not outcome.of(Run([asked(1), refused]), TRAFFIC).holds()
+
+
+def test_growth_is_that_of_the_settled_part() -> None:
+    rising = [sample(at_s, 100 + (50 if at_s < 10 else at_s)) for at_s in range(61)]
+    assert outcome.growth(rising, 60) == pytest.approx(34, abs=1)
+    assert outcome.growth([sample(at_s, 300) for at_s in range(61)], 60) == 0
+    assert outcome.growth(rising[:3], 60) is None
+
+
+def test_what_limits_is_told_by_who_is_busy() -> None:
+    def limit(cpu: float, functions: float) -> str:
+        samples = [sample(0, 1), sample(60, 1, cpu_s=60 * cpu, functions_s=60 * functions)]
+        return outcome.of(Run([asked(1)], samples), TRAFFIC).limited_by(2)
+
+    assert limit(0.95, 0.3).startswith("the twin's one process")
+    assert limit(0.7, 1.1).startswith("the machine: 1.80 of 2 cores")
+    assert limit(0.2, 0.2).startswith("nothing of the machine")
+    assert outcome.of(Run([asked(1)]), TRAFFIC).limited_by(2).startswith("unknown")
+
+
+def test_instants_are_counted_by_their_second() -> None:
+    assert outcome.per_second([-0.5, 0.0, 0.9, 2.5, 3.0], 3) == [2, 0, 1]
+
+
+def test_the_document_and_the_page_of_docs_tell_the_same_run() -> None:
+    result = outcome.of(Run([asked(1), asked(2)]), TRAFFIC)
+    document = json.loads(json.dumps(report.document([result], TRAFFIC)))
+    assert document["runs"][0]["started"] == 2
+    assert document["runs"][0]["failures"] == []
+    text = report.markdown([result], TRAFFIC, "make load")
+    assert text.startswith("# Load\n\nWritten by `make load`")
+    assert f"| {' | '.join(report.row(result))} |" in text
