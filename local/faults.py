@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 CONTROL_PLANE = "control-plane"
 SEARCH = "search"
+CACHE = "cache"
 ENDPOINT = "sagemaker-custom"  # the target that a SageMaker endpoint answers
-DEPENDENCIES = ("dynamodb", "ssm", "gateway", "embeddings", CONTROL_PLANE, "lambda", "sns", SEARCH, "s3")
+DEPENDENCIES = ("dynamodb", "ssm", "gateway", "embeddings", CONTROL_PLANE, "lambda", "sns", SEARCH, "s3", CACHE)
 Kind = Literal[
     "throttle",
     "unavailable",

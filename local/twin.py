@@ -39,6 +39,7 @@ from local.opensearch import GENERATIONS, OpenSearch
 from local.pages import Front
 from local.parameters import ParameterStore
 from local.provisioned import ProvisionedThroughput
+from local.redis import Redis
 from local.sagemaker import SageMaker
 from local.sagemaker_control import Hosted
 from local.schedules import Schedules
@@ -123,6 +124,8 @@ class Twin:
         self._environments = Environments(
             options.environments, options.template, None if options.verbose else options.log, self._clock, self._say
         )
+        wanted = variables.get("ANSWER_CACHE") == "redis" and not variables.get("CACHE_ENDPOINT")
+        self._redis = Redis(faults, self._clock.passed_s) if wanted else None
         runners = self._environments if options.environments else self._functions
         self._gateway = Gateway(api, runners, f"{HOST}:{options.port}", options.limits)
         controls = Controls(
@@ -167,6 +170,8 @@ class Twin:
         aws, front = self._servers
         tasks = [asyncio.create_task(aws.serve(aws_sockets))]
         try:
+            if self._redis:
+                surroundings.adopt({"CACHE_ENDPOINT": await self._redis.begin(HOST)})
             await asyncio.to_thread(self._prepare)
             await self._environments.begin()
             tasks.append(asyncio.create_task(front.serve([page_socket])))
@@ -227,6 +232,8 @@ class Twin:
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         self._environments.stop()
+        if self._redis:
+            await self._redis.stop()
         for server in reversed(self._servers):
             server.should_exit = True
             for connection in list(server.server_state.connections):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import random
 import time
-from contextlib import contextmanager
-from threading import Lock
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
@@ -15,9 +18,12 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
 from local import dynamodb
+from local.faults import Faults
+from local.redis import Redis
 from mangaassist.knowledge.cache.answers import Answer, AnswerStore
 from mangaassist.knowledge.cache.dynamodb import TableAnswers
 from mangaassist.knowledge.cache.redis import RedisAnswers
+from mangaassist.knowledge.cache.resp import Server
 from mangaassist.knowledge.calls import TableCaller
 from mangaassist.signing import SdkSigner
 from mangaassist.transport import Transport
@@ -28,12 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from mangaassist.knowledge.cache.resp import Server
+    from mangaassist.knowledge.cache.resp import Reply
     from tests.integration.redis_servers import RedisServer
     from tests.integration.wire import Asked, Peer
 
 REGION = "ap-northeast-1"
-NAMES = ("table", *redis_servers.KINDS)
+EMULATED = "emulated"  # the twin's own Redis
+NAMES = ("table", EMULATED, *redis_servers.KINDS)
 
 
 class Place(Protocol):
@@ -67,7 +74,7 @@ class Place(Protocol):
 class RedisPlace:
     """A Redis server."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer | EmulatedServer) -> None:
         self.server = server
         self._clients: list[Server] = []
 
@@ -96,6 +103,39 @@ class RedisPlace:
     def close(self) -> None:
         for client in self._clients:
             client.close()
+
+
+@dataclass
+class EmulatedServer:
+    """The twin's own Redis, from which the tests ask as its owner."""
+
+    endpoint: str
+
+    def server(self) -> Server:
+        """A new client, with no connection yet."""
+        return Server(self.endpoint)
+
+    def ask(self, *command: str | bytes | int) -> Reply:
+        """Do something to it."""
+        with closing(self.server()) as client:
+            (reply,) = client.ask(command, limit_s=10)
+        return reply
+
+
+@contextmanager
+def emulated(faults: Faults) -> Iterator[EmulatedServer]:
+    """The twin's Redis on a loop of its own, met by these faults."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    redis = Redis(faults, time.time)
+    try:
+        yield EmulatedServer(asyncio.run_coroutine_threadsafe(redis.begin("127.0.0.1"), loop).result())
+    finally:
+        asyncio.run_coroutine_threadsafe(redis.stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 class TablePlace:
@@ -142,6 +182,9 @@ def running(name: str, folder: Path) -> Iterator[RedisPlace | TablePlace]:
     if name == "table":
         with ScriptedServer(tables_over_http()) as server:
             yield TablePlace(server.url)
+    elif name == EMULATED:
+        with emulated(Faults(random.Random(1))) as server:
+            yield RedisPlace(server)
     else:
         with redis_servers.running(name, folder) as server:
             yield RedisPlace(server)
