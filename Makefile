@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint ledger simulate day bench load deploy pins clean chromium
+.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint ledger simulate day bench load chaos deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -97,6 +97,10 @@ bench: $(READY) host-build ## Measure decisions, turns, init and delivery
 load: ARGS =
 load: $(READY) ## Ask as many turns a second as shoppers would [ARGS="--rate 25 --seconds 60 --url ws://..."]
 	@$(BIN)/python -m load $(ARGS)
+
+chaos: ARGS =
+chaos: $(READY) ## Let one thing after the other fail, and count what shoppers get [ARGS="--quick"]
+	@$(BIN)/python -m chaos $(ARGS)
 
 # -- ship --------------------------------------------------------------------------------------------------------------
 

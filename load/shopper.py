@@ -133,7 +133,7 @@ class Line:
 class Shopper:
     """Asks what is planned for one shopper; `began` is the loop's instant of the run's zero."""
 
-    def __init__(self, line: Line, began: float) -> None:
+    def __init__(self, line: Line, began: float = 0.0) -> None:
         self._line = line
         self._began = began
         self._loop = asyncio.get_running_loop()
@@ -150,14 +150,15 @@ class Shopper:
             await self._until(at)
             asked = Asked(turn, turn=Turn(turn.question, self._session_id))
             heard.append(asked)
-            await self._ask(asked, at)
+            await self.ask(asked, at)
             self._session_id = asked.turn.session_id
         await self._line.close()
 
     async def _until(self, at: float) -> None:
         await asyncio.sleep(max(0.0, at - self._loop.time()))
 
-    async def _ask(self, asked: Asked, at: float) -> None:
+    async def ask(self, asked: Asked, at: float) -> None:
+        """Ask one question that was due at an instant of the loop, and hear its answer out."""
         until = at + PATIENCE_S
         try:
             await self._line.open(until)

@@ -1,0 +1,98 @@
+"""The matrix: what fails, how, and how often. Each cell is asked through for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+GROUPS: Mapping[str, tuple[str, ...]] = {  # what fails, and by which keys the twin knows it
+    "quality model": ("ondemand-sonnet",),
+    "fast model": ("ondemand-haiku",),
+    "all models on demand": ("ondemand-sonnet", "ondemand-haiku"),
+    "own endpoint": ("sagemaker-custom",),
+    "embeddings": ("embeddings",),
+    "search": ("search",),
+    "cache (Redis)": ("cache",),
+    "tables (DynamoDB)": ("dynamodb",),
+    "posts (gateway)": ("gateway",),
+}
+FAULTS = ("throttle", "unavailable", "hang", "slow", "cut", "stall", "garbage", "denied")
+SHARES = (0.01, 0.3, 1.0)
+MODELS = frozenset({"ondemand-sonnet", "ondemand-haiku", "sagemaker-custom"})
+BREAKS_AFTER_TOKENS = 12
+SLOW_MODEL = {"first_token_ms": 6_000.0, "token_ms": 60.0}
+SLOW_DEPENDENCY_MS = 300.0
+
+CONNECTION, HANDLER, CLOCK = "connection", "handler", "clock"
+DROPPED, KILLED = "dropped mid-turn", "killed mid-turn"
+EDGES = {"18:00, business to peak": "17:59:50", "24:00, peak to night": "23:59:50"}  # and when the asking begins
+QUICK = (
+    ("all models on demand", "hang", 1.0),
+    ("quality model", "cut", 1.0),
+    ("search", "hang", 1.0),
+    ("cache (Redis)", "stall", 0.3),
+    ("tables (DynamoDB)", "throttle", 0.3),
+    (CONNECTION, DROPPED, 1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One thing that fails in one way for a share of its calls (or, of connections, of turns)."""
+
+    group: str
+    fault: str
+    share: float
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"{self.group}: {self.fault}" + ("" if self.group in (CLOCK, HANDLER) else f", {self.share:.0%}")
+
+    @property
+    def scripted(self) -> dict[str, dict[str, Any]]:
+        """The faults as the twin takes them; none where something else is done."""
+        return {key: _fault(key, self.fault) | _often(self.share) for key in GROUPS.get(self.group, ())}
+
+    @property
+    def silences(self) -> bool:
+        """Whether nothing can reach a shopper while it lasts."""
+        return self.group == "posts (gateway)" and self.share == 1 and self.fault != "slow"
+
+
+def whole() -> list[Cell]:
+    """Every cell, by group."""
+    scripted = [Cell(group, fault, share) for group in GROUPS for fault in FAULTS for share in SHARES]
+    dropped = [Cell(CONNECTION, DROPPED, share) for share in SHARES]
+    return [*scripted, *dropped, Cell(HANDLER, KILLED, 1.0), *(Cell(CLOCK, edge, 1.0) for edge in EDGES)]
+
+
+def quick() -> list[Cell]:
+    """A few that are soon done."""
+    return [Cell(*cell) for cell in QUICK]
+
+
+def chosen(cells: Sequence[Cell], words: Sequence[str]) -> list[Cell]:
+    """The cells whose names have all of these words in them."""
+    return [cell for cell in cells if all(word.casefold() in cell.name.casefold() for word in words)]
+
+
+def by_group(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
+    """The cells that may share a twin."""
+    for group in dict.fromkeys(cell.group for cell in cells):
+        yield group, [cell for cell in cells if cell.group == group]
+
+
+def _fault(key: str, fault: str) -> dict[str, Any]:
+    if fault == "slow":
+        return {"fault": fault} | (SLOW_MODEL if key in MODELS else {"first_token_ms": SLOW_DEPENDENCY_MS})
+    if key in MODELS and fault in ("cut", "stall"):
+        return {"fault": fault, "after_tokens": BREAKS_AFTER_TOKENS}
+    return {"fault": fault}
+
+
+def _often(share: float) -> dict[str, float]:
+    return {} if share == 1 else {"probability": share}

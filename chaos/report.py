@@ -1,0 +1,115 @@
+"""What the matrix tells: a line for each cell while it goes on, docs/reliability.md, and a document for programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.report import machine
+from chaos.matrix import BREAKS_AFTER_TOKENS, SLOW_DEPENDENCY_MS, SLOW_MODEL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chaos.verdict import Verdict
+
+COLUMNS = ("fails", "turns", "answered by", "text ≤ 3 s", "longest", "no answer", "ledger", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """All cells together."""
+
+    cells: int
+    turns: int
+    ended: int
+    useful: int
+    inexact: int
+    overshot: int
+    wrong_lines: int
+    broken_budgets: int
+
+    @classmethod
+    def of(cls, verdicts: Sequence[Verdict]) -> Totals:
+        """Add them up."""
+        return cls(
+            cells=len(verdicts),
+            turns=sum(it.turns for it in verdicts),
+            ended=sum(it.ended for it in verdicts),
+            useful=sum(it.useful for it in verdicts),
+            inexact=sum(len(it.inexact) for it in verdicts),
+            overshot=sum(it.overshot for it in verdicts),
+            wrong_lines=sum(it.ledger.wrong for it in verdicts),
+            broken_budgets=sum(not it.budget_held for it in verdicts),
+        )
+
+    def sentence(self) -> str:
+        """The whole in a sentence."""
+        if not self.turns:
+            return "Nothing was asked."
+        return (
+            f"Of {self.turns:,} turns in {self.cells} cells {self.ended / self.turns:.2%} came to an `end` or an "
+            f"`error`, {self.useful / self.turns:.2%} had a useful answer, {self.inexact} had an inexact text, "
+            f"{self.overshot} passed the deadline; {self.wrong_lines} ledger lines were wrong, and the counter of the "
+            f"budget was too low {self.broken_budgets} times."
+        )
+
+
+def row(verdict: Verdict) -> tuple[str, ...]:
+    """A cell's figures."""
+    cell = verdict.cell
+    return (
+        cell.name.removeprefix(f"{cell.group}: "),
+        str(verdict.turns),
+        ", ".join(f"{target} {count}" for target, count in verdict.answered_by.items()) or "–",
+        f"{verdict.in_time_share:.0%}",
+        f"{verdict.worst_ms / 1000:.1f} s",
+        ", ".join(f"{count} {name.removeprefix('error: ')}" for name, count in verdict.errors.items()) or "–",
+        str(verdict.ledger),
+        "; ".join(verdict.complaints) or "ok",
+    )
+
+
+def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, seconds: float) -> str:
+    """What docs/reliability.md says."""
+    where = machine()
+    lines = [
+        "# Reliability",
+        "",
+        f"Written by `{command}`; {where['cpu']}, {where['cores']} cores, {where['architecture']}, CPython "
+        f"{where['python']}.",
+        "",
+        f"**{Totals.of(verdicts).sentence()}**",
+        "",
+        f"{shoppers} shoppers ask the twin over real WebSockets, one question after the other for {seconds:g} s of "
+        "trouble, in Japanese and English, about orders, the catalogue and in depth. Then the trouble ends, and they "
+        "hear their answers out. A percentage is that of the calls that fail. A slow model takes "
+        f"{SLOW_MODEL['first_token_ms'] / 1000:g} s to its first token, another slow dependency "
+        f"{SLOW_DEPENDENCY_MS:g} ms; a model's cut and stall come after {BREAKS_AFTER_TOKENS} tokens.",
+        "",
+        "*text ≤ 3 s*: turns whose shopper saw text within 3 s of asking. *longest*: until the last frame. *no "
+        "answer*: turns that ended in an error, by its code. *ledger*: turns whose line agrees with what their `end` "
+        "told, to the nano-dollar; where no stream broke, the lines' tokens are those that the emulated service "
+        "charged. The last column is `ok` when every turn came to its end within the deadline, each text is exact (a "
+        "model's answer to the character, however many models it took), no ledger line is wrong, and the counter that "
+        "guards the budget has all that was spent.",
+    ]
+    for group in dict.fromkeys(it.cell.group for it in verdicts):
+        rows = [f"| {' | '.join(row(it))} |" for it in verdicts if it.cell.group == group]
+        lines += ["", f"## {group.capitalize()}", "", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS), *rows]
+    return "\n".join(lines) + "\n"
+
+
+def document(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The report for programs."""
+    cells = [asdict(it) | {"name": it.cell.name, "complaints": it.complaints} for it in verdicts]
+    return {"machine": machine(), "totals": asdict(Totals.of(verdicts)), "cells": cells}
+
+
+def who_answered(verdicts: Sequence[Verdict]) -> Counter[str]:
+    """All cells' answers by who gave them."""
+    answered: Counter[str] = Counter()
+    for it in verdicts:
+        answered.update(it.answered_by)
+    return answered
