@@ -41,6 +41,14 @@ def test_questions_are_answered_in_one_conversation(twin: Running) -> None:
     assert "最初の文字" in said
 
 
+def test_a_conversation_can_be_deleted(twin: Running) -> None:
+    with chat(twin.port, "--language", "en") as process:
+        said, _ = process.communicate("A zebra crossing?\n/forget\nWhat did I ask?\n", timeout=40)
+    assert process.returncode == 0
+    assert said.count("This conversation is deleted.") == 1
+    assert "zebra" not in said.partition("This conversation is deleted.")[2]
+
+
 def test_ctrl_c_stops_the_answer_and_not_the_chat(twin: Running) -> None:
     twin.put("faults", {"ondemand-haiku": {"fault": "slow", "first_token_ms": 50, "token_ms": 60}})
     with chat(twin.port, "--language", "en") as process:

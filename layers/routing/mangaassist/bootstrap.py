@@ -155,6 +155,7 @@ def reception() -> Reception:
 
     chosen, client = settings(), dynamodb()
     turns = TurnStore(client, chosen.turns_table, brief=dynamodb_unrepeated())
+    sessions = SessionStore(client, chosen.turns_table, ttl_days=chosen.session_ttl_days)
     ledger = Ledger(
         client,
         unrepeated=dynamodb_unrepeated(),
@@ -165,13 +166,13 @@ def reception() -> Reception:
         connections=connections(),
         once=Once(client, chosen.idempotency_table),
         situation=situation(),
-        sessions=SessionStore(client, chosen.turns_table, ttl_days=chosen.session_ttl_days),
+        sessions=sessions,
         turns=turns,
         ledger=ledger,
         utilisation=utilisation(),
         research=_research(),
     )
-    followup = Followup(turns, channel())
+    followup = Followup(turns, sessions, channel())
     conversation = Conversation(
         stores=stores,
         failover=_failover(ledger),
