@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint ledger simulate day bench deploy pins clean chromium
+.PHONY: help run chat smoke test check format validate build host-build invoke policy models ingest capacity endpoint ledger simulate day bench deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,10 @@ invoke: $(READY) host-build ## Run the built function on a sample event [FUNCTIO
 
 policy: $(READY) ## Show, compare, store or roll back the routing policy [ARGS="show"] [PORT=8080]
 	@$(BIN)/python -m tools.policy --twin http://127.0.0.1:$(PORT) $(ARGS)
+
+models: ARGS =
+models: $(READY) ## Show whether the policy's models answer, and until when they are there [PORT=8080] [ARGS="--stack NAME"]
+	@$(BIN)/python -m tools.models --twin http://127.0.0.1:$(PORT) $(ARGS)
 
 ingest: ARGS =
 ingest: $(READY) ## Load a catalogue [FILE=samples/catalogue.jsonl] [PORT=8080] [ARGS="--dry-run"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import random
 import signal
 import socket
@@ -115,7 +116,7 @@ class Twin:
         search = OpenSearch(known, dice, options.pace, generation=_generation(variables), clock=self._clock.passed_s)
         self._functions = Functions(self._application, self._say)
         self._workflow = Workflow(self._application, self._clock, options.port + 1, self._say)
-        self._schedules = Schedules(self._application.schedules, self._clock, self._start_execution, self._say)
+        self._schedules = Schedules(self._application.schedules, self._clock, self._start, self._say)
         self._gateway = Gateway(api, self._functions, f"{HOST}:{options.port}", options.limits)
         controls = Controls(
             clock=self._clock,
@@ -198,9 +199,14 @@ class Twin:
                 ttl = {"AttributeName": table.ttl_attribute, "Enabled": True}
                 dynamodb.update_time_to_live(TableName=table.name, TimeToLiveSpecification=ttl)
 
-    def _start_execution(self, machine: str, name: str, given: str) -> None:
+    def _start(self, target: str, name: str, given: str) -> None:
+        """Start what a schedule names: a function, asynchronously, or a state machine."""
+        _, is_function, function = target.partition(":function:")
+        if is_function:
+            self._functions.start(function.partition(":")[0], json.loads(given))
+            return
         self._workflow.prepared.wait()
-        self._insider("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=given)
+        self._insider("stepfunctions").start_execution(stateMachineArn=target, name=name, input=given)
 
     def _insider(self, service: str) -> Any:
         """A client of the twin's own; at the emulators it is met by no fault."""

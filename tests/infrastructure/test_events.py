@@ -36,7 +36,8 @@ MODELS: dict[str, type[BaseModel]] = {
 }
 CAPACITY = [file for file in EVENTS if file.stem.startswith("capacity-")]
 UPLOADS = [file for file in EVENTS if file.stem.startswith("ingest-")]
-FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS)]
+SCHEDULED = [file for file in EVENTS if file.stem.startswith("lifecycle-")]
+FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS, *SCHEDULED)]
 NOT_SERVED = {
     "malformed": "bad_json",
     "unknown-action": "unknown_action",
@@ -53,7 +54,7 @@ def _function(file: Path) -> str:
 
 
 def test_every_function_has_events() -> None:
-    assert {_function(file) for file in EVENTS} == {"authorizer", "capacity", "ingest", *MODELS}
+    assert {_function(file) for file in EVENTS} == {"authorizer", "capacity", "ingest", "lifecycle", *MODELS}
 
 
 @pytest.mark.parametrize("file", CAPACITY, ids=lambda file: file.stem)
@@ -75,6 +76,12 @@ def test_events_of_uploads_are_what_the_rule_lets_through(file: Path, template: 
     assert [upload.source] == pattern["source"]
     assert [upload.detail_type] == pattern["detail-type"]
     assert upload.detail.object.key.endswith(tuple(it["suffix"] for it in pattern["detail"]["object"]["key"]))
+
+
+@pytest.mark.parametrize("file", SCHEDULED, ids=lambda file: file.stem)
+def test_events_of_the_schedule_are_its_input(file: Path, template: Template) -> None:
+    schedule = template.of_type("AWS::Scheduler::Schedule")["LifecycleFunctionDaily"]
+    assert _read(file) == json.loads(schedule["Target"]["Input"])
 
 
 @pytest.mark.parametrize("file", FROM_GATEWAY, ids=lambda file: file.stem)

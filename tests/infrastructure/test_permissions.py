@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROLES = {
     f"{name}Function": f"{name}FunctionRole"
-    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest")
+    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest", "Lifecycle")
 }
 ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3", "HasSearch")
 REGION, ACCOUNT = PSEUDO_PARAMETERS["AWS::Region"], PSEUDO_PARAMETERS["AWS::AccountId"]
@@ -32,6 +32,7 @@ BESIDES_TABLES = {
         "bedrock:ApplyGuardrail",
         "execute-api:ManageConnections",
     },
+    "LifecycleFunction": {"bedrock:InvokeModelWithResponseStream", "bedrock:ListFoundationModels"},
     "IngestFunction": {"bedrock:InvokeModel", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "sqs:SendMessage"},
 }
 ORIGINS = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/AllowedOriginsParameter"
@@ -63,7 +64,7 @@ def test_roles_hold_nothing_but_their_policies_and_the_right_to_log(template: Te
         assert [template.filled(it) for it in managed if it != {"Ref": "AWS::NoValue"}] == [
             "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
         ]
-    others = {name for name in roles if name.startswith("ProvisionedThroughput")}
+    others = {name for name in roles if name.startswith("ProvisionedThroughput")} | {"LifecycleFunctionDailyRole"}
     assert set(roles) - others == {*ROLES.values(), "GatewayWritesLogs"}
 
 
@@ -110,7 +111,9 @@ def test_the_reading_of_the_code_sees_clients_of_every_name(
     assert {("batch_get_item", "products_table"), ("query", "answers_table")} <= calls  # polled
 
 
-def test_only_the_message_function_may_ask_models_for_answers_and_write_to_shoppers(template: Template) -> None:
+def test_only_those_who_need_to_may_ask_models_and_only_the_message_function_writes_to_shoppers(
+    template: Template,
+) -> None:
     for function in ROLES:
         actions = set(granted(template, function, *ALL_CHOICES))
         others = {action for action in actions if not action.startswith(("dynamodb:", "ssm:"))}
@@ -218,8 +221,26 @@ def test_exactly_the_models_of_the_policy_in_force_can_be_called(
         if target.backend == "bedrock" and not target.published_capacity_only
         for arn in arns_of(chosen.models[target.model].id, target.region)
     }
-    may = granted(template, "MessageFunction", *held)["bedrock:InvokeModelWithResponseStream"]
-    assert {arn for arn in may if ":provisioned-model/" not in arn} == wanted
+    for function in ("MessageFunction", "LifecycleFunction"):
+        may = granted(template, function, *held)["bedrock:InvokeModelWithResponseStream"]
+        assert {arn for arn in may if ":provisioned-model/" not in arn} == wanted
+
+
+def test_a_probe_is_no_reason_to_call_what_was_bought(template: Template) -> None:
+    may = granted(template, "LifecycleFunction", *ALL_CHOICES)["bedrock:InvokeModelWithResponseStream"]
+    assert not [arn for arn in may if ":provisioned-model/" in arn]
+
+
+def test_the_daily_look_is_started_by_its_schedule_alone(template: Template) -> None:
+    statements = template.statements("LifecycleFunctionDailyRole")
+    assert {action for it in statements for action in listed(it["Action"])} == {
+        "lambda:InvokeFunction",
+        "sqs:SendMessage",
+    }
+    assert {str(it["Resource"]) for it in statements} == {
+        "{'Ref': 'LifecycleFunctionAliaslive'}",
+        "{'Fn::GetAtt': ['LifecycleDeadLetters', 'Arn']}",
+    }
 
 
 def test_provisioned_throughput_is_called_where_the_policies_expect_it(template: Template) -> None:

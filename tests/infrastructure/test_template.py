@@ -28,7 +28,7 @@ WATCHED = {
     "AWS/States": ("StateMachineArn", "AWS::StepFunctions::StateMachine", {"ExecutionsFailed", "ExecutionsTimedOut"}),
     "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
 }
-NAMES = ("authorizer", "connect", "message", "disconnect", "capacity", "ingest")
+NAMES = ("authorizer", "connect", "message", "disconnect", "capacity", "ingest", "lifecycle")
 BEHIND_THE_GATEWAY = ("AuthorizerFunction", "ConnectFunction", "MessageFunction", "DisconnectFunction")
 NEVER_EXPIRE, CACHES = {"ProductsTable"}, {"AnswersTable"}
 
@@ -291,18 +291,53 @@ def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template
         "ExecutionsFailed",
         "ExecutionsTimedOut",
         "IngestFailedRows",
+        "ModelEndOfLifeDays",
+        "ModelProbeFailed",
         "ApproximateNumberOfMessagesVisible",
     }
     for alarm in alarms:
         assert alarm["AlarmDescription"]
+        assert chosen_by(alarm["AlarmActions"], ("HasAlarmTopic",)) == [{"Ref": "AlarmTopicArn"}]
+        assert chosen_by(alarm["AlarmActions"], ()) == [{"Ref": "NoticesTopic"}]
+        if alarm["MetricName"].startswith("Model"):
+            continue
         assert alarm["Statistic"] == ("Maximum" if alarm["Namespace"] == "AWS/SQS" else "Sum")
         is_of_ticks = alarm["MetricName"] in ("CapacityNotServing", "ExecutionsFailed")  # of every fifth minute
         period_s = 600 if is_of_ticks else 60
         assert (alarm["Period"], alarm["EvaluationPeriods"]) == (period_s, 1)
         assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
         assert alarm["TreatMissingData"] == "notBreaching"
-        assert chosen_by(alarm["AlarmActions"], ("HasAlarmTopic",)) == [{"Ref": "AlarmTopicArn"}]
-        assert chosen_by(alarm["AlarmActions"], ()) == [{"Ref": "NoticesTopic"}]
+
+
+def test_a_model_that_ends_or_does_not_answer_raises_an_alarm_that_lasts_until_the_next_daily_look(
+    template: Template,
+) -> None:
+    alarms = template.of_type("AWS::CloudWatch::Alarm")
+    end, probe = alarms["ModelEndOfLifeAlarm"], alarms["ModelProbeFailedAlarm"]
+    assert (end["Statistic"], end["Threshold"], end["ComparisonOperator"]) == (
+        "Minimum",
+        90,
+        "LessThanOrEqualToThreshold",
+    )
+    assert (probe["Statistic"], probe["Threshold"], probe["ComparisonOperator"]) == (
+        "Sum",
+        1,
+        "GreaterThanOrEqualToThreshold",
+    )
+    for alarm in (end, probe):
+        assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["TreatMissingData"]) == (86_400, 1, "ignore")
+
+
+def test_the_models_are_looked_at_every_morning_in_japan_and_a_look_that_is_not_begun_is_known(
+    template: Template,
+) -> None:
+    schedule = template.of_type("AWS::Scheduler::Schedule")["LifecycleFunctionDaily"]
+    assert (schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"]) == (
+        "cron(30 6 * * ? *)",
+        "Asia/Tokyo",
+    )
+    assert schedule["Target"]["Arn"] == {"Ref": "LifecycleFunctionAliaslive"}
+    assert schedule["Target"]["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["LifecycleDeadLetters", "Arn"]}}
 
 
 def test_a_counter_is_emitted_where_its_alarm_looks_for_it(capsys: pytest.CaptureFixture[str]) -> None:

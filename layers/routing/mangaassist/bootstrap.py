@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mangaassist.money.ledger import Ledger
     from mangaassist.routing.backends import Backend
     from mangaassist.routing.failover import Failover
+    from mangaassist.routing.lifecycle.guard import LifecycleGuard
     from mangaassist.routing.store import SituationStore
     from mangaassist.signing import SearchSigner
     from mangaassist.transport import Transport
@@ -223,6 +224,33 @@ def capacity() -> Steps:
         ),
     )
     return Steps(ports)
+
+
+@cache
+def lifecycle() -> LifecycleGuard:
+    """The lifecycle function's whole application; its probes go the way of turns, without their guardrail."""
+    from mangaassist.clock import Clock
+    from mangaassist.money.ledger import Ledger
+    from mangaassist.routing.backends.bedrock import BedrockBackend
+    from mangaassist.routing.lifecycle.board import FindingBoard
+    from mangaassist.routing.lifecycle.guard import LifecycleGuard
+    from mangaassist.routing.lifecycle.offers import Offers
+    from mangaassist.routing.lifecycle.probe import Prober
+
+    chosen = settings()
+    ledger = Ledger(
+        dynamodb(),
+        unrepeated=dynamodb_unrepeated(),
+        situation_table=chosen.situation_table,
+        turns_table=chosen.turns_table,
+    )
+    return LifecycleGuard(
+        situation=situation(),
+        offers=Offers(lambda region: session().client("bedrock", region_name=region, config=CONTROL)),
+        prober=Prober(BedrockBackend(clients=bedrock, transport=transport()), ledger, Clock()),
+        board=FindingBoard(dynamodb(), chosen.situation_table),
+        clock=Clock(),
+    )
 
 
 @cache
