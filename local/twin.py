@@ -60,6 +60,7 @@ HOST = "127.0.0.1"
 KEEP_ALIVE_S = 75  # as patient as AWS with clients that keep their connections
 ENDPOINT_NAMES = {"stepfunctions": "SFN"}  # where botocore's variables name a service otherwise than its clients
 ENDPOINT_NAME = "manga-assist-fm"  # of the SageMaker endpoint, where nobody says
+FUNCTION = ":function:"  # in the ARN of one
 STOPPING_S = 1  # how long open requests may hold up the end
 
 
@@ -79,6 +80,7 @@ class Options:
     pace: float = 1  # of the emulated models
     verbose: bool = False
     endpoint: dict[str, str] | None = None  # settings of the SageMaker endpoint; without them it is as it ships
+    daily: bool = True  # whether schedules start functions, beside state machines
     containers: str | None = None  # where emulated AWS listens besides loopback; page and controls never do
 
     @property
@@ -116,7 +118,8 @@ class Twin:
         search = OpenSearch(known, dice, options.pace, generation=_generation(variables), clock=self._clock.passed_s)
         self._functions = Functions(self._application, self._say)
         self._workflow = Workflow(self._application, self._clock, options.port + 1, self._say)
-        self._schedules = Schedules(self._application.schedules, self._clock, self._start, self._say)
+        schedules = tuple(it for it in self._application.schedules if options.daily or FUNCTION not in it.target)
+        self._schedules = Schedules(schedules, self._clock, self._start, self._say)
         self._gateway = Gateway(api, self._functions, f"{HOST}:{options.port}", options.limits)
         controls = Controls(
             clock=self._clock,
@@ -201,7 +204,7 @@ class Twin:
 
     def _start(self, target: str, name: str, given: str) -> None:
         """Start what a schedule names: a function, asynchronously, or a state machine."""
-        _, is_function, function = target.partition(":function:")
+        _, is_function, function = target.partition(FUNCTION)
         if is_function:
             self._functions.start(function.partition(":")[0], json.loads(given))
             return

@@ -10,12 +10,18 @@ from click.testing import CliRunner
 
 from mangaassist.stores import from_item
 from tests.e2e.conftest import until
+from tests.e2e.running import Running, running
 from tools import models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.running import Running
+
+@pytest.fixture(scope="module")
+def twin() -> Iterator[Running]:
+    """One that keeps its schedule."""
+    with running("--pace", "0.2", daily=True) as twin:
+        yield twin
 
 
 @pytest.fixture
