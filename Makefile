@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint ledger simulate day bench deploy pins clean chromium
+.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint ledger advise simulate day bench deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,10 @@ capacity: $(READY) ## Show, plan, open or close provisioned throughput [ARGS="st
 simulate: ARGS =
 simulate: $(READY) ## Simulate a day of a million messages, under one policy or two [ARGS="--budget 120 --against cliff-edge"]
 	@PYTHONPATH=layers/routing $(BIN)/python -m simulator $(ARGS)
+
+advise: ARGS =
+advise: $(READY) ## Say which deployment pattern to run, and what each would cost [ARGS="--messages 300000 --commitment OneMonth"]
+	@PYTHONPATH=layers/routing $(BIN)/python -m tools.advise --twin http://127.0.0.1:$(PORT) $(ARGS)
 
 ledger: ARGS =
 ledger: $(READY) ## Show a JST day's books: what every call cost, by whatever is asked [ARGS="--day 2026-11-26 --by target"] [PORT=8080]

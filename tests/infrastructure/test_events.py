@@ -15,6 +15,7 @@ from aws_lambda_powertools.utilities.parser.models import (
 from pydantic import ValidationError
 
 from local import invoke
+from mangaassist.advice import request
 from mangaassist.capacity.steps import STEP
 from mangaassist.chat import frames
 from mangaassist.errors import InvalidRequest
@@ -35,8 +36,9 @@ MODELS: dict[str, type[BaseModel]] = {
     "disconnect": APIGatewayWebSocketDisconnectEventModel,
 }
 CAPACITY = [file for file in EVENTS if file.stem.startswith("capacity-")]
+PROFILES = [file for file in EVENTS if file.stem.startswith("advisor-")]
 UPLOADS = [file for file in EVENTS if file.stem.startswith("ingest-")]
-FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS)]
+FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS, *PROFILES)]
 NOT_SERVED = {
     "malformed": "bad_json",
     "unknown-action": "unknown_action",
@@ -53,7 +55,7 @@ def _function(file: Path) -> str:
 
 
 def test_every_function_has_events() -> None:
-    assert {_function(file) for file in EVENTS} == {"authorizer", "capacity", "ingest", *MODELS}
+    assert {_function(file) for file in EVENTS} == {"authorizer", "advisor", "capacity", "ingest", *MODELS}
 
 
 @pytest.mark.parametrize("file", CAPACITY, ids=lambda file: file.stem)
@@ -64,6 +66,11 @@ def test_events_of_the_workflow_are_steps_that_it_takes(file: Path) -> None:
             STEP.validate_python(event)
     else:
         assert STEP.validate_python(event).step == event["step"]
+
+
+@pytest.mark.parametrize("file", PROFILES, ids=lambda file: file.stem)
+def test_events_of_the_advisor_are_requests_that_it_reads(file: Path) -> None:
+    assert request.read(_read(file)).profile
 
 
 @pytest.mark.parametrize("file", UPLOADS, ids=lambda file: file.stem)

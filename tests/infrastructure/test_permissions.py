@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROLES = {
     f"{name}Function": f"{name}FunctionRole"
-    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest")
+    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest", "Advisor")
 }
 ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3", "HasSearch")
 REGION, ACCOUNT = PSEUDO_PARAMETERS["AWS::Region"], PSEUDO_PARAMETERS["AWS::AccountId"]

@@ -28,7 +28,7 @@ WATCHED = {
     "AWS/States": ("StateMachineArn", "AWS::StepFunctions::StateMachine", {"ExecutionsFailed", "ExecutionsTimedOut"}),
     "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
 }
-NAMES = ("authorizer", "connect", "message", "disconnect", "capacity", "ingest")
+NAMES = ("authorizer", "connect", "message", "disconnect", "capacity", "ingest", "advisor")
 BEHIND_THE_GATEWAY = ("AuthorizerFunction", "ConnectFunction", "MessageFunction", "DisconnectFunction")
 NEVER_EXPIRE, CACHES = {"ProductsTable"}, {"AnswersTable"}
 

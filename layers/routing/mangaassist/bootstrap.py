@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from mangaassist.advice.advisor import Advisor
     from mangaassist.capacity.steps import Steps
     from mangaassist.capacity.utilisation import Utilisation
     from mangaassist.chat.connections import Channel, ConnectionStore
@@ -239,6 +240,21 @@ def ingest() -> Intake:
     search = _filled_index(backoff) if chosen.search_endpoint else None
     loader = Loader(table, Embeddings(models, chosen.embedding_model, backoff), search, backoff)
     return Intake(session().client("s3", config=LOADING), loader)
+
+
+@cache
+def advisor() -> Advisor:
+    """The advisor function's whole application."""
+    from mangaassist.advice.advisor import Advisor
+    from mangaassist.money.books import BookReader
+
+    chosen = settings()
+    reader = BookReader(
+        session().client("dynamodb", config=LOADING),
+        situation_table=chosen.situation_table,
+        turns_table=chosen.turns_table,
+    )
+    return Advisor(situation=situation(), reader=reader)
 
 
 def warm_up() -> None:
