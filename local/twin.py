@@ -21,6 +21,7 @@ import uvicorn
 from local import foundation_models, log, profiles, shop, surroundings, template
 from local.aws import INSIDER, RUNTIME, SEARCHING, Aws
 from local.bedrock import Bedrock
+from local.bedrock_metrics import ModelMetrics
 from local.clock import Clock
 from local.cloudwatch import CloudWatch
 from local.control_plane import ControlPlane
@@ -110,12 +111,13 @@ class Twin:
         self._endpoints = endpoints
         self._world = World(self._insider("dynamodb"), variables)
         provisioned = ProvisionedThroughput(models, self._clock, known.creating_s)
-        bedrock = Bedrock(known, faults, self._world, provisioned, dice, options.pace)
+        metered = ModelMetrics(lambda: self._clock.now().timestamp())
+        bedrock = Bedrock(known, faults, self._world, provisioned, dice, metered, options.pace)
         sagemaker = SageMaker(hosted, faults, dice, known.jitter, options.pace)
         search = OpenSearch(known, dice, options.pace, generation=_generation(variables), clock=self._clock.passed_s)
         self._functions = Functions(self._application, self._say)
         self._workflow = Workflow(self._application, self._clock, options.port + 1, self._say)
-        self._schedules = Schedules(self._application.schedules, self._clock, self._start_execution, self._say)
+        self._schedules = Schedules(self._application.schedules, self._clock, self._start, self._say)
         self._gateway = Gateway(api, self._functions, f"{HOST}:{options.port}", options.limits)
         controls = Controls(
             clock=self._clock,
@@ -136,7 +138,7 @@ class Twin:
             SEARCHING: search,
             "bedrock": ControlPlane(provisioned),
             "sagemaker": sagemaker,
-            "monitoring": CloudWatch(hosted.metrics if hosted else None),
+            "monitoring": CloudWatch(hosted.metrics if hosted else None, metered),
             "lambda": Invocations(self._functions),
             "servicequotas": ServiceQuotas(models),
             "execute-api": self._gateway.manage,
@@ -198,9 +200,13 @@ class Twin:
                 ttl = {"AttributeName": table.ttl_attribute, "Enabled": True}
                 dynamodb.update_time_to_live(TableName=table.name, TimeToLiveSpecification=ttl)
 
-    def _start_execution(self, machine: str, name: str, given: str) -> None:
+    def _start(self, target: str, name: str, given: str) -> None:
+        """What a schedule starts: a function, or an execution of a state machine."""
         self._workflow.prepared.wait()
-        self._insider("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=given)
+        if ":function:" in target:
+            self._insider("lambda").invoke(FunctionName=target, InvocationType="Event", Payload=given.encode())
+        else:
+            self._insider("stepfunctions").start_execution(stateMachineArn=target, name=name, input=given)
 
     def _insider(self, service: str) -> Any:
         """A client of the twin's own; at the emulators it is met by no fault."""

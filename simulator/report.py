@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mangaassist.advice.latency import LATENCY_SPREAD, OVERHEAD_MS
+from mangaassist.advice.profile import PLACES_PER_INSTANCE
 from mangaassist.money.prices import usd
 from reporting.page import Page, Section, Table
 from simulator import plots
 from simulator.arrivals import LENGTH_SPREAD
-from simulator.day import PLACES_PER_INSTANCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ from mangaassist.advice import request
 from mangaassist.capacity.steps import STEP
 from mangaassist.chat import frames
 from mangaassist.errors import InvalidRequest
+from mangaassist.money.bookkeeper import Ordered
 from mangaassist.settings import Settings
 from tests.infrastructure.cloudformation import ROOT
 
@@ -36,9 +38,10 @@ MODELS: dict[str, type[BaseModel]] = {
     "disconnect": APIGatewayWebSocketDisconnectEventModel,
 }
 CAPACITY = [file for file in EVENTS if file.stem.startswith("capacity-")]
+ORDERS = [file for file in EVENTS if file.stem.startswith("reconcile-")]
 PROFILES = [file for file in EVENTS if file.stem.startswith("advisor-")]
 UPLOADS = [file for file in EVENTS if file.stem.startswith("ingest-")]
-FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS, *PROFILES)]
+FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS, *PROFILES, *ORDERS)]
 NOT_SERVED = {
     "malformed": "bad_json",
     "unknown-action": "unknown_action",
@@ -55,7 +58,7 @@ def _function(file: Path) -> str:
 
 
 def test_every_function_has_events() -> None:
-    assert {_function(file) for file in EVENTS} == {"authorizer", "advisor", "capacity", "ingest", *MODELS}
+    assert {_function(file) for file in EVENTS} == {"authorizer", "advisor", "capacity", "ingest", "reconcile", *MODELS}
 
 
 @pytest.mark.parametrize("file", CAPACITY, ids=lambda file: file.stem)
@@ -71,6 +74,11 @@ def test_events_of_the_workflow_are_steps_that_it_takes(file: Path) -> None:
 @pytest.mark.parametrize("file", PROFILES, ids=lambda file: file.stem)
 def test_events_of_the_advisor_are_requests_that_it_reads(file: Path) -> None:
     assert request.read(_read(file)).profile
+
+
+@pytest.mark.parametrize("file", ORDERS, ids=lambda file: file.stem)
+def test_events_of_the_bookkeeper_are_days(file: Path) -> None:
+    assert Ordered.model_validate(_read(file)).of(date(2026, 11, 26)) == date(2026, 11, 25)
 
 
 @pytest.mark.parametrize("file", UPLOADS, ids=lambda file: file.stem)

@@ -28,7 +28,7 @@ WATCHED = {
     "AWS/States": ("StateMachineArn", "AWS::StepFunctions::StateMachine", {"ExecutionsFailed", "ExecutionsTimedOut"}),
     "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
 }
-NAMES = ("authorizer", "connect", "message", "disconnect", "capacity", "ingest", "advisor")
+NAMES = ("authorizer", "connect", "message", "disconnect", "capacity", "ingest", "advisor", "reconcile")
 BEHIND_THE_GATEWAY = ("AuthorizerFunction", "ConnectFunction", "MessageFunction", "DisconnectFunction")
 NEVER_EXPIRE, CACHES = {"ProductsTable"}, {"AnswersTable"}
 
@@ -205,7 +205,7 @@ def test_an_upload_starts_its_ingestion_and_is_never_lost_without_a_word(templat
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert (statement["Resource"], statement["Principal"]) == (queue, {"Service": "events.amazonaws.com"})
     assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule_name, "Arn"]}}}
-    ((_, failures),) = template.of_type("AWS::Lambda::EventInvokeConfig").items()
+    failures = template.of_type("AWS::Lambda::EventInvokeConfig")["IngestFunctionEventInvokeConfig"]
     assert (failures["FunctionName"], failures["Qualifier"]) == ({"Ref": "IngestFunction"}, "live")
     assert (failures["MaximumRetryAttempts"], failures["MaximumEventAgeInSeconds"]) == (2, 6 * 3600)
     assert failures["DestinationConfig"] == {"OnFailure": {"Destination": queue}}
@@ -285,6 +285,7 @@ def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template
         "InvalidPolicy",
         "TargetRefused",
         "LedgerWriteFailed",
+        "LedgerDrift",
         "CapacityNotServing",
         "CapacityStray",
         "ExecutionsFailed",
@@ -294,14 +295,28 @@ def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template
     }
     for alarm in alarms:
         assert alarm["AlarmDescription"]
+        assert chosen_by(alarm["AlarmActions"], ("HasAlarmTopic",)) == [{"Ref": "AlarmTopicArn"}]
+        assert chosen_by(alarm["AlarmActions"], ()) == [{"Ref": "NoticesTopic"}]
+        assert alarm["TreatMissingData"] == "notBreaching"
+        if alarm["Period"] == 3600:  # of what happens once a day
+            continue
         assert alarm["Statistic"] == ("Maximum" if alarm["Namespace"] == "AWS/SQS" else "Sum")
         is_of_ticks = alarm["MetricName"] in ("CapacityNotServing", "ExecutionsFailed")  # of every fifth minute
         period_s = 600 if is_of_ticks else 60
         assert (alarm["Period"], alarm["EvaluationPeriods"]) == (period_s, 1)
         assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
-        assert alarm["TreatMissingData"] == "notBreaching"
-        assert chosen_by(alarm["AlarmActions"], ("HasAlarmTopic",)) == [{"Ref": "AlarmTopicArn"}]
-        assert chosen_by(alarm["AlarmActions"], ()) == [{"Ref": "NoticesTopic"}]
+
+
+def test_what_happens_once_a_day_rings_within_the_hour(template: Template) -> None:
+    daily = {
+        alarm["MetricName"]: (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"])
+        for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
+        if alarm["Period"] == 3600
+    }
+    assert daily == {
+        "LedgerDrift": ("Maximum", "GreaterThanThreshold", {"Ref": "LedgerDriftPercent"}),
+        "Errors": ("Sum", "GreaterThanOrEqualToThreshold", 1),
+    }
 
 
 def test_a_counter_is_emitted_where_its_alarm_looks_for_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,7 +90,8 @@ def source() -> dict[str, Any]:
 
 @pytest.fixture
 def schedules(template: Template) -> dict[str, dict[str, Any]]:
-    return template.of_type("AWS::Scheduler::Schedule")
+    found = template.of_type("AWS::Scheduler::Schedule")
+    return {name: schedule for name, schedule in found.items() if name.startswith("ProvisionedThroughput")}
 
 
 @pytest.fixture

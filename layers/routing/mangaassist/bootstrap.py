@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mangaassist.knowledge.loading.intake import Intake
     from mangaassist.knowledge.loading.search import SearchIndex
     from mangaassist.knowledge.shelf import Shelf
+    from mangaassist.money.bookkeeper import Bookkeeper
+    from mangaassist.money.books import BookReader
     from mangaassist.money.ledger import Ledger
     from mangaassist.routing.backends import Backend
     from mangaassist.routing.failover import Failover
@@ -243,18 +245,30 @@ def ingest() -> Intake:
 
 
 @cache
+def book_reader() -> BookReader:
+    """Reads days of the ledger."""
+    from mangaassist.money.books import BookReader
+
+    chosen, client = settings(), session().client("dynamodb", config=LOADING)
+    return BookReader(client, situation_table=chosen.situation_table, turns_table=chosen.turns_table)
+
+
+@cache
 def advisor() -> Advisor:
     """The advisor function's whole application."""
     from mangaassist.advice.advisor import Advisor
-    from mangaassist.money.books import BookReader
 
-    chosen = settings()
-    reader = BookReader(
-        session().client("dynamodb", config=LOADING),
-        situation_table=chosen.situation_table,
-        turns_table=chosen.turns_table,
-    )
-    return Advisor(situation=situation(), reader=reader)
+    return Advisor(situation=situation(), reader=book_reader())
+
+
+@cache
+def bookkeeper() -> Bookkeeper:
+    """The reconcile function's whole application."""
+    from mangaassist.money.bookkeeper import Bookkeeper
+    from mangaassist.money.reconciliation import Meter
+
+    meter = Meter(lambda region: session().client("cloudwatch", region_name=region, config=LOADING))
+    return Bookkeeper(situation=situation(), reader=book_reader(), meter=meter)
 
 
 def warm_up() -> None:

@@ -34,6 +34,11 @@ def milliseconds(name: str, value: float) -> None:
     metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=value)
 
 
+def percent(name: str, value: float) -> None:
+    """Record a share of this invocation."""
+    metrics.add_metric(name=name, unit=MetricUnit.Percent, value=value)
+
+
 def of_window(window: str, **values: float) -> None:
     """Record metrics of one window's capacity; shares are in percent, everything else counts."""
     found = EphemeralMetrics(service=SERVICE, namespace=NAMESPACE)

@@ -15,6 +15,7 @@ from mangaassist.money.budget import HOURS_PER_DAY, STORE_CURVE, SUM_TOLERANCE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PLACES_PER_INSTANCE = 8  # answers at a time: the template's guess for a 7B model on ml.g5.2xlarge
 SMALL_TEAM = 3  # people, or fewer
 
 type Commitment = Literal["none", "OneMonth", "SixMonths"]
@@ -42,7 +43,7 @@ class Profile(Part):
     monthly_usd: Annotated[Decimal, Field(gt=0, le=100_000_000)] = Decimal(15_000)  # what a month may cost
     region: str = Field(default="ap-northeast-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
     instance_type: str = Field(default="ml.g5.2xlarge", pattern=r"^ml\.[a-z0-9]+\.[a-z0-9]+$")
-    instance_places: int = Field(default=8, ge=1, le=1000)  # answers at a time on one instance (`make endpoint`, size)
+    instance_places: int = Field(default=PLACES_PER_INSTANCE, ge=1, le=1000)  # `make endpoint` measures it (size)
     search: bool = False  # by meaning, in OpenSearch Serverless
 
     @field_validator("curve")
