@@ -270,9 +270,10 @@ def read_event(path: Path, twin: Twin) -> dict[str, Any]:
         event: dict[str, Any] = json.loads(text)
     except ValueError as error:
         raise CannotInvoke(f"{path} is not JSON: {error}") from error
-    if "connectionId" not in event.get("requestContext", {}) and "step" not in event:
+    if "connectionId" not in event.get("requestContext", {}) and not {"step", "DeploymentId"} & set(event):
         raise CannotInvoke(
-            f"{path} is no event of a WebSocket API (requestContext.connectionId) or of a workflow (step)"
+            f"{path} is no event of a WebSocket API (requestContext.connectionId), of a workflow (step)"
+            " or of a deployment (DeploymentId)"
         )
     return event
 

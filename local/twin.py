@@ -23,6 +23,7 @@ from local.aws import INSIDER, RUNTIME, SEARCHING, Aws
 from local.bedrock import Bedrock
 from local.clock import Clock
 from local.cloudwatch import CloudWatch
+from local.codedeploy import CodeDeploy
 from local.control_plane import ControlPlane
 from local.controls import Controls
 from local.endpoint import Fleet
@@ -138,6 +139,7 @@ class Twin:
             "sagemaker": sagemaker,
             "monitoring": CloudWatch(hosted.metrics if hosted else None),
             "lambda": Invocations(self._functions),
+            "codedeploy": CodeDeploy(self._functions.report),
             "servicequotas": ServiceQuotas(models),
             "execute-api": self._gateway.manage,
             "ssm": ParameterStore(_parameters(self._application, variables, front.origins)),

@@ -19,6 +19,7 @@ from mangaassist.capacity.steps import STEP
 from mangaassist.chat import frames
 from mangaassist.errors import InvalidRequest
 from mangaassist.settings import Settings
+from pretraffic import Hook
 from tests.infrastructure.cloudformation import ROOT
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ MODELS: dict[str, type[BaseModel]] = {
 }
 CAPACITY = [file for file in EVENTS if file.stem.startswith("capacity-")]
 UPLOADS = [file for file in EVENTS if file.stem.startswith("ingest-")]
-FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS)]
+HOOKS = [file for file in EVENTS if file.stem.startswith("pretraffic-")]
+FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS, *HOOKS)]
 NOT_SERVED = {
     "malformed": "bad_json",
     "unknown-action": "unknown_action",
@@ -53,7 +55,7 @@ def _function(file: Path) -> str:
 
 
 def test_every_function_has_events() -> None:
-    assert {_function(file) for file in EVENTS} == {"authorizer", "capacity", "ingest", *MODELS}
+    assert {_function(file) for file in EVENTS} == {"authorizer", "capacity", "ingest", "pretraffic", *MODELS}
 
 
 @pytest.mark.parametrize("file", CAPACITY, ids=lambda file: file.stem)
@@ -75,6 +77,11 @@ def test_events_of_uploads_are_what_the_rule_lets_through(file: Path, template: 
     assert [upload.source] == pattern["source"]
     assert [upload.detail_type] == pattern["detail-type"]
     assert upload.detail.object.key.endswith(tuple(it["suffix"] for it in pattern["detail"]["object"]["key"]))
+
+
+@pytest.mark.parametrize("file", HOOKS, ids=lambda file: file.stem)
+def test_events_of_deployments_are_what_the_hook_takes(file: Path) -> None:
+    assert Hook.model_validate(_read(file)).deployment_id == "d-SAMPLE123"
 
 
 @pytest.mark.parametrize("file", FROM_GATEWAY, ids=lambda file: file.stem)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROLES = {
     f"{name}Function": f"{name}FunctionRole"
-    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest")
+    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest", "Pretraffic")
 }
 ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3", "HasSearch")
 REGION, ACCOUNT = PSEUDO_PARAMETERS["AWS::Region"], PSEUDO_PARAMETERS["AWS::AccountId"]
@@ -32,6 +32,7 @@ BESIDES_TABLES = {
         "bedrock:ApplyGuardrail",
         "execute-api:ManageConnections",
     },
+    "PretrafficFunction": {"lambda:InvokeFunction", "codedeploy:PutLifecycleEventHookExecutionStatus"},
     "IngestFunction": {"bedrock:InvokeModel", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "sqs:SendMessage"},
 }
 ORIGINS = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/AllowedOriginsParameter"
@@ -64,7 +65,7 @@ def test_roles_hold_nothing_but_their_policies_and_the_right_to_log(template: Te
             "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
         ]
     others = {name for name in roles if name.startswith("ProvisionedThroughput")}
-    assert set(roles) - others == {*ROLES.values(), "GatewayWritesLogs"}
+    assert set(roles) - others == {*ROLES.values(), "GatewayWritesLogs", "ReleaseRole"}
 
 
 @pytest.mark.parametrize("function", ROLES)
