@@ -100,10 +100,9 @@ build: $(READY) ## Build what is deployed, in .aws-sam/build [ARCH=arm64|x86_64]
 	@$(BIN)/sam build --parameter-overrides Architecture=$(ARCH)
 	@$(BIN)/python -m tools.artifact slim .aws-sam/build
 
-deploy: build ## Build and deploy [ENV=dev|staging|prod] [ARCH=arm64|x86_64]
-	@set -e; \
-	parameters=$$($(BIN)/python -m tools.artifact overrides $(ENV) Architecture=$(ARCH)); \
-	$(BIN)/sam deploy --config-env $(ENV) --parameter-overrides $$parameters
+deploy: ARGS =
+deploy: $(READY) ## Build, deploy and ask a question [ENV=dev|staging|prod] [ARCH=arm64|x86_64] [ARGS="--yes"]
+	@$(BIN)/python -m tools.deploy $(ENV) --architecture $(ARCH) $(ARGS)
 
 host-build: .aws-sam/host/.built
 
