@@ -21,7 +21,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check audit format validate build host-build invoke policy ingest capacity endpoint ledger simulate day bench deploy pins clean chromium
+.PHONY: help run chat smoke test check audit format validate build host-build invoke policy ingest capacity endpoint ledger simulate quotas day bench deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,10 @@ capacity: $(READY) ## Show, plan, open or close provisioned throughput [ARGS="st
 simulate: ARGS =
 simulate: $(READY) ## Simulate a day of a million messages, under one policy or two [ARGS="--budget 120 --against cliff-edge"]
 	@PYTHONPATH=layers/routing $(BIN)/python -m simulator $(ARGS)
+
+quotas: ARGS =
+quotas: $(READY) ## Hold limits and quotas against a day of messages [ARGS="--env prod --messages 10000000 --aws"] [PORT=8080]
+	@$(BIN)/python -m tools.quotas --twin http://127.0.0.1:$(PORT) $(ARGS)
 
 ledger: ARGS =
 ledger: $(READY) ## Show a JST day's books: what every call cost, by whatever is asked [ARGS="--day 2026-11-26 --by target"] [PORT=8080]
