@@ -24,6 +24,7 @@ from local.bedrock import Bedrock
 from local.bedrock_metrics import ModelMetrics
 from local.clock import Clock
 from local.cloudwatch import CloudWatch
+from local.codedeploy import CodeDeploy
 from local.control_plane import ControlPlane
 from local.controls import Controls
 from local.endpoint import Fleet
@@ -140,6 +141,7 @@ class Twin:
             "sagemaker": sagemaker,
             "monitoring": CloudWatch(hosted.metrics if hosted else None, metered),
             "lambda": Invocations(self._functions),
+            "codedeploy": CodeDeploy(self._functions.report),
             "servicequotas": ServiceQuotas(models),
             "execute-api": self._gateway.manage,
             "ssm": ParameterStore(_parameters(self._application, variables, front.origins)),

@@ -22,6 +22,7 @@ from mangaassist.chat import frames
 from mangaassist.errors import InvalidRequest
 from mangaassist.money.bookkeeper import Ordered
 from mangaassist.settings import Settings
+from pretraffic import Hook
 from tests.infrastructure.cloudformation import ROOT
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ CAPACITY = [file for file in EVENTS if file.stem.startswith("capacity-")]
 ORDERS = [file for file in EVENTS if file.stem.startswith("reconcile-")]
 PROFILES = [file for file in EVENTS if file.stem.startswith("advisor-")]
 UPLOADS = [file for file in EVENTS if file.stem.startswith("ingest-")]
-FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS, *PROFILES, *ORDERS)]
+HOOKS = [file for file in EVENTS if file.stem.startswith("pretraffic-")]
+FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS, *PROFILES, *ORDERS, *HOOKS)]
 NOT_SERVED = {
     "malformed": "bad_json",
     "unknown-action": "unknown_action",
@@ -58,7 +60,7 @@ def _function(file: Path) -> str:
 
 
 def test_every_function_has_events() -> None:
-    assert {_function(file) for file in EVENTS} == {"authorizer", "advisor", "capacity", "ingest", "reconcile", *MODELS}
+    assert {_function(file) for file in EVENTS} == {"authorizer", "advisor", "capacity", "ingest", "pretraffic", "reconcile", *MODELS}
 
 
 @pytest.mark.parametrize("file", CAPACITY, ids=lambda file: file.stem)
@@ -90,6 +92,11 @@ def test_events_of_uploads_are_what_the_rule_lets_through(file: Path, template: 
     assert [upload.source] == pattern["source"]
     assert [upload.detail_type] == pattern["detail-type"]
     assert upload.detail.object.key.endswith(tuple(it["suffix"] for it in pattern["detail"]["object"]["key"]))
+
+
+@pytest.mark.parametrize("file", HOOKS, ids=lambda file: file.stem)
+def test_events_of_deployments_are_what_the_hook_takes(file: Path) -> None:
+    assert Hook.model_validate(_read(file)).deployment_id == "d-SAMPLE123"
 
 
 @pytest.mark.parametrize("file", FROM_GATEWAY, ids=lambda file: file.stem)

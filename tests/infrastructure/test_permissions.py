@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROLES = {
     f"{name}Function": f"{name}FunctionRole"
-    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest", "Advisor", "Reconcile")
+    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest", "Advisor", "Reconcile", "Pretraffic")
 }
 SCHEDULED = {"ReconcileFunctionDailyRole": "ReconcileFunctionAliaslive"}  # what starts a function, and which
 ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3", "HasSearch")
@@ -35,6 +35,7 @@ BESIDES_TABLES = {
         "execute-api:ManageConnections",
     },
     "ReconcileFunction": METRICS,
+    "PretrafficFunction": {"lambda:InvokeFunction", "codedeploy:PutLifecycleEventHookExecutionStatus"},
     "IngestFunction": {"bedrock:InvokeModel", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "sqs:SendMessage"},
 }
 ORIGINS = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/AllowedOriginsParameter"
@@ -67,7 +68,7 @@ def test_roles_hold_nothing_but_their_policies_and_the_right_to_log(template: Te
             "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
         ]
     others = {name for name in roles if name.startswith("ProvisionedThroughput") or name in SCHEDULED}
-    assert set(roles) - others == {*ROLES.values(), "GatewayWritesLogs"}
+    assert set(roles) - others == {*ROLES.values(), "GatewayWritesLogs", "ReleaseRole"}
 
 
 @pytest.mark.parametrize("role", SCHEDULED)

@@ -15,6 +15,7 @@ from mangaassist.chat import report
 from mangaassist.settings import Settings
 from tests.infrastructure import code
 from tests.infrastructure.cloudformation import chosen_by
+from tests.infrastructure.deployment import Deployment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +29,9 @@ WATCHED = {
     "AWS/States": ("StateMachineArn", "AWS::StepFunctions::StateMachine", {"ExecutionsFailed", "ExecutionsTimedOut"}),
     "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
 }
-NAMES = ("authorizer", "connect", "message", "disconnect", "capacity", "ingest", "advisor", "reconcile")
+NAMES = ("authorizer", "connect", "message", "disconnect", "capacity", "ingest", "advisor", "reconcile", "pretraffic")
 BEHIND_THE_GATEWAY = ("AuthorizerFunction", "ConnectFunction", "MessageFunction", "DisconnectFunction")
+OF_RELEASES = {"MessageVersionErrorsAlarm", "MessageVersionFailedAlarm", "AuthorizerVersionFailedAlarm"}
 NEVER_EXPIRE, CACHES = {"ProductsTable"}, {"AnswersTable"}
 
 
@@ -225,26 +227,25 @@ def test_the_idempotency_table_is_as_powertools_lays_it_out(template: Template) 
     assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
 
 
-def test_snapstart_and_provisioned_concurrency_exclude_each_other(template: Template) -> None:
-    conditions = template.document["Conditions"]
-    assert conditions["StartsFromSnapshot"] == {"Fn::Equals": [{"Ref": "ColdStart"}, "snapstart"]}
-    assert conditions["StartsProvisioned"] == {"Fn::Equals": [{"Ref": "ColdStart"}, "provisioned"]}
-    function = template.of_type("AWS::Lambda::Function")["MessageFunction"]
-    alias = template.of_type("AWS::Lambda::Alias")["MessageFunctionAliaslive"]
-    nothing = {"Ref": "AWS::NoValue"}
-    warm = {"ProvisionedConcurrentExecutions": {"Ref": "ProvisionedConcurrency"}}
-    for condition, snapshot, provisioned in (
-        ("StartsFromSnapshot", {"ApplyOn": "PublishedVersions"}, nothing),
-        ("StartsProvisioned", nothing, warm),
-        ("neither", nothing, nothing),
-    ):
-        assert chosen_by(function["SnapStart"], (condition,)) == snapshot
-        assert chosen_by(alias["ProvisionedConcurrencyConfig"], (condition,)) == provisioned
+@pytest.mark.parametrize(
+    ("chosen", "snapshot", "is_warm"),
+    [("none", None, False), ("snapstart", {"ApplyOn": "PublishedVersions"}, False), ("provisioned", None, True)],
+)
+def test_snapstart_and_provisioned_concurrency_exclude_each_other(
+    template: Template, chosen: str, snapshot: Any, is_warm: bool
+) -> None:
+    deployment = Deployment(template, {"ColdStart": chosen})
+    assert deployment.resources["MessageFunction"].get("SnapStart") == snapshot
+    assert ("MessageConcurrency" in deployment.resources) == is_warm
 
 
 @pytest.mark.parametrize(
     ("parameter", "least", "most"),
-    [("MessageMemory", 1024, 3008), ("ProvisionedConcurrency", 10, 50)],
+    [
+        ("MessageMemory", 1024, 3008),
+        ("ProvisionedConcurrency", 10, 1000),
+        ("PeakProvisionedConcurrency", 10, 1000),
+    ],
 )
 def test_bounds_of_parameters(template: Template, parameter: str, least: int, most: int) -> None:
     bounds = template.parameters[parameter]
@@ -263,12 +264,14 @@ def test_every_parameter_is_bounded(template: Template) -> None:
 
 
 def test_every_alarm_watches_something_that_exists(template: Template) -> None:
-    for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
+    for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
+        if name in OF_RELEASES:
+            continue
         (dimension,) = alarm["Dimensions"]
         if alarm["Namespace"] in WATCHED:
-            name, kind, metrics = WATCHED[alarm["Namespace"]]
+            named, kind, metrics = WATCHED[alarm["Namespace"]]
             assert alarm["MetricName"] in metrics
-            assert dimension["Name"] == name
+            assert dimension["Name"] == named
             (watched,) = dimension["Value"].values()
             assert (watched if isinstance(watched, str) else watched[0]) in template.of_type(kind)
         else:
@@ -282,6 +285,7 @@ def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template
     watched = {alarm["MetricName"] for alarm in alarms}
     assert watched == {
         "Errors",
+        "VersionFailed",
         "InvalidPolicy",
         "TargetRefused",
         "LedgerWriteFailed",
@@ -355,11 +359,6 @@ def test_every_environment_of_samconfig_deploys_with_parameters_that_the_templat
         assert chosen["Stage"] == name
         for parameter, value in chosen.items():
             _accepts(template.parameters[parameter], value.strip('"'))
-
-
-def test_prod_keeps_room_for_500_turns_at_once(root: Path) -> None:
-    prod = tomllib.loads((root / "samconfig.toml").read_text("utf-8"))["prod"]["deploy"]["parameters"]
-    assert "ReservedConcurrency=500" in prod["parameter_overrides"]
 
 
 def test_prod_keeps_search_awake_once_it_is_on_and_nothing_that_costs_while_idle_is_on_by_itself(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mangaassist.capacity.utilisation import Utilisation
     from mangaassist.chat.connections import Channel, ConnectionStore
     from mangaassist.chat.reception import Reception
+    from mangaassist.chat.rehearsal import Rehearsals
     from mangaassist.chat.research import Research
     from mangaassist.knowledge.cache.answers import AnswerStore
     from mangaassist.knowledge.cache.kept import KeptAnswers
@@ -111,6 +112,14 @@ def channel() -> Channel:
 
 
 @cache
+def rehearsals() -> Rehearsals:
+    """The way back to the shoppers, and to whoever rehearses a turn."""
+    from mangaassist.chat.rehearsal import Rehearsals
+
+    return Rehearsals(channel())
+
+
+@cache
 def bedrock(region: str) -> BedrockRuntimeClient:
     """The models' client in a region."""
     return session().client("bedrock-runtime", region_name=region, config=MODEL_CALLS)
@@ -174,15 +183,15 @@ def reception() -> Reception:
         utilisation=utilisation(),
         research=_research(),
     )
-    followup = Followup(turns, channel())
+    followup = Followup(turns, rehearsals())
     conversation = Conversation(
         stores=stores,
         failover=_failover(ledger),
         followup=followup,
-        poster=channel(),
+        poster=rehearsals(),
         turns_per_minute=chosen.turns_per_minute,
     )
-    return Reception(conversation, followup, channel())
+    return Reception(conversation, followup, rehearsals())
 
 
 @cache
@@ -269,6 +278,11 @@ def bookkeeper() -> Bookkeeper:
 
     meter = Meter(lambda region: session().client("cloudwatch", region_name=region, config=LOADING))
     return Bookkeeper(situation=situation(), reader=book_reader(), meter=meter)
+
+
+def version(function: str) -> str:
+    """ARN of the version that a deployment publishes of a function; only the pre-traffic hook is told any."""
+    return os.environ[f"{function.upper()}_VERSION"]
 
 
 def warm_up() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aws_lambda_powertools import Tracer
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 SERVICE = "mangaassist"
 NAMESPACE = "MangaAssist"
@@ -27,6 +28,11 @@ metrics = Metrics(service=SERVICE, namespace=NAMESPACE)
 def count(name: str, value: float = 1) -> None:
     """Add to a counter of this invocation."""
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+
+
+def counted(name: str) -> bool:
+    """Whether this invocation has added to a counter."""
+    return name in metrics.metric_set
 
 
 def milliseconds(name: str, value: float) -> None:
@@ -46,6 +52,15 @@ def of_window(window: str, **values: float) -> None:
     for name, value in values.items():
         unit = MetricUnit.Percent if name == "CapacityUtilisation" else MetricUnit.Count
         found.add_metric(name=name, unit=unit, value=value)
+    found.flush_metrics()
+
+
+def version_failed(context: LambdaContext) -> None:
+    """Record that a version failed, by its number: a new one's failures end its canary, an old one's do not."""
+    found = EphemeralMetrics(service=SERVICE, namespace=NAMESPACE)
+    found.add_dimension(name="function", value=context.function_name)
+    found.add_dimension(name="version", value=context.function_version)
+    found.add_metric(name="VersionFailed", unit=MetricUnit.Count, value=1)
     found.flush_metrics()
 
 
