@@ -60,7 +60,15 @@ def _function(file: Path) -> str:
 
 
 def test_every_function_has_events() -> None:
-    assert {_function(file) for file in EVENTS} == {"authorizer", "advisor", "capacity", "ingest", "pretraffic", "reconcile", *MODELS}
+    assert {_function(file) for file in EVENTS} == {
+        "authorizer",
+        "advisor",
+        "capacity",
+        "ingest",
+        "pretraffic",
+        "reconcile",
+        *MODELS,
+    }
 
 
 @pytest.mark.parametrize("file", CAPACITY, ids=lambda file: file.stem)

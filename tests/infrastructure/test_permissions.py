@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 ROLES = {
     f"{name}Function": f"{name}FunctionRole"
-    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest", "Advisor", "Reconcile", "Pretraffic")
+    for name in (
+        "Authorizer",
+        "Connect",
+        "Message",
+        "Disconnect",
+        "Capacity",
+        "Ingest",
+        "Advisor",
+        "Reconcile",
+        "Pretraffic",
+    )
 }
 SCHEDULED = {"ReconcileFunctionDailyRole": "ReconcileFunctionAliaslive"}  # what starts a function, and which
 ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3", "HasSearch")

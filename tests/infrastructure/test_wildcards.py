@@ -20,6 +20,7 @@ ABOUT_EVERYTHING = {
             "bedrock:ListProvisionedModelThroughputs",
             "servicequotas:ListServiceQuotas",
         },
+        "ReconcileFunctionRole": {"cloudwatch:GetMetricData"},
         "ProvisionedThroughputRole": {
             "logs:CreateLogDelivery",
             "logs:DeleteLogDelivery",
