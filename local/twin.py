@@ -22,8 +22,10 @@ import uvicorn
 from local import foundation_models, log, profiles, shop, surroundings, template
 from local.aws import INSIDER, RUNTIME, SEARCHING, Aws
 from local.bedrock import Bedrock
+from local.bedrock_metrics import ModelMetrics
 from local.clock import Clock
 from local.cloudwatch import CloudWatch
+from local.codedeploy import CodeDeploy
 from local.control_plane import ControlPlane
 from local.controls import Controls
 from local.endpoint import Fleet
@@ -113,7 +115,8 @@ class Twin:
         self._endpoints = endpoints
         self._world = World(self._insider("dynamodb"), variables)
         provisioned = ProvisionedThroughput(models, self._clock, known.creating_s)
-        bedrock = Bedrock(known, faults, self._world, provisioned, dice, options.pace)
+        metered = ModelMetrics(lambda: self._clock.now().timestamp())
+        bedrock = Bedrock(known, faults, self._world, provisioned, dice, metered, options.pace)
         sagemaker = SageMaker(hosted, faults, dice, known.jitter, options.pace)
         search = OpenSearch(known, dice, options.pace, generation=_generation(variables), clock=self._clock.passed_s)
         self._functions = Functions(self._application, self._say)
@@ -140,8 +143,9 @@ class Twin:
             SEARCHING: search,
             "bedrock": ControlPlane(provisioned),
             "sagemaker": sagemaker,
-            "monitoring": CloudWatch(hosted.metrics if hosted else None),
+            "monitoring": CloudWatch(hosted.metrics if hosted else None, metered),
             "lambda": Invocations(self._functions),
+            "codedeploy": CodeDeploy(self._functions.report),
             "servicequotas": ServiceQuotas(models),
             "execute-api": self._gateway.manage,
             "ssm": ParameterStore(_parameters(self._application, variables, front.origins)),
@@ -203,7 +207,7 @@ class Twin:
                 dynamodb.update_time_to_live(TableName=table.name, TimeToLiveSpecification=ttl)
 
     def _start(self, target: str, name: str, given: str) -> None:
-        """Start what a schedule names: a function, asynchronously, or a state machine."""
+        """What a schedule starts: a function, asynchronously, or an execution of a state machine."""
         _, is_function, function = target.partition(FUNCTION)
         if is_function:
             self._functions.start(function.partition(":")[0], json.loads(given))

@@ -183,6 +183,13 @@ def test_a_step_that_does_not_exist_fails_by_the_name_that_the_workflow_catches(
     assert deployed.run("capacity-wrong-step").answer["errorType"] == "WorkflowInputInvalid"
 
 
+def test_a_release_is_rehearsed_by_a_turn_that_a_model_answers_and_that_is_on_the_books(deployed: Deployed) -> None:
+    assert deployed.run("pretraffic-release").answer == {"verdict": "Succeeded", "fault": ""}
+    (turn,) = (it for it in deployed.twin.ask("turns")["turns"] if it["user_id"] == "rehearsal-d-SAMPLE123")
+    assert turn["finish"] == "complete"
+    assert turn["cost_nano_usd"] > 0
+
+
 def test_what_each_function_does_to_tables_is_what_its_role_may_do(deployed: Deployed) -> None:
     told = ("message-ask-ja", "message-ask-repeated", "message-cancel", "message-forget-ja", "connect", "disconnect")
     for name in (*told, "capacity-plan"):

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from tests.infrastructure.cloudformation import Template
 
 KEY = "arn:aws:kms:ap-northeast-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-USERS_OF_TABLES = {"Connect", "Message", "Disconnect", "Capacity", "Ingest", "Lifecycle"}
+USERS_OF_TABLES = {
+    "Connect",
+    "Message",
+    "Disconnect",
+    "Capacity",
+    "Ingest",
+    "Advisor",
+    "Reconcile",
+    "Lifecycle",
+}
 STORES = {
     "AWS::DynamoDB::Table",
     "AWS::S3::Bucket",

@@ -32,7 +32,8 @@ def hosted(template: Template) -> Deployment:
 def served_by(deployment: Deployment) -> str:
     """The alias that questions are sent to."""
     uri = deployment.of_type("AWS::ApiGatewayV2::Integration")["ChatApiDefaultIntegration"]["IntegrationUri"]
-    return str(uri).partition("/functions/")[2].partition("/")[0].strip("<>")
+    alias, _, _ = str(uri).partition(":function:<")[2].partition(">:live/")
+    return alias
 
 
 def test_without_a_provider_there_are_no_instances(template: Template) -> None:
@@ -44,7 +45,7 @@ def test_without_a_provider_there_are_no_instances(template: Template) -> None:
 def test_with_one_every_question_goes_there_and_the_gateway_may_call_it(hosted: Deployment) -> None:
     assert served_by(hosted) == f"{HOSTED}Aliaslive"
     permission = hosted.of_type("AWS::Lambda::Permission")["ChatApiDefaultPermission"]
-    assert permission["FunctionName"] == f"<{HOSTED}Aliaslive>"
+    assert permission["FunctionName"].endswith(f":function:<{HOSTED}Aliaslive>:live")
     alarm = hosted.of_type("AWS::CloudWatch::Alarm")["MessageErrorsAlarm"]
     assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": f"<{HOSTED}>"}]
 

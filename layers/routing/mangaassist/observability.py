@@ -22,6 +22,7 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import Ama
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Tracer
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 SERVICE = "mangaassist"
 NAMESPACE = "MangaAssist"
@@ -95,9 +96,19 @@ def count(name: str, value: float = 1) -> None:
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
 
 
+def counted(name: str) -> bool:
+    """Whether this invocation has added to a counter."""
+    return name in metrics.metric_set
+
+
 def milliseconds(name: str, value: float) -> None:
     """Record a duration of this invocation."""
     metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=value)
+
+
+def percent(name: str, value: float) -> None:
+    """Record a share of this invocation."""
+    metrics.add_metric(name=name, unit=MetricUnit.Percent, value=value)
 
 
 def of_window(window: str, **values: float) -> None:
@@ -107,6 +118,15 @@ def of_window(window: str, **values: float) -> None:
     for name, value in values.items():
         unit = MetricUnit.Percent if name == "CapacityUtilisation" else MetricUnit.Count
         found.add_metric(name=name, unit=unit, value=value)
+    found.flush_metrics()
+
+
+def version_failed(context: LambdaContext) -> None:
+    """Record that a version failed, by its number: a new one's failures end its canary, an old one's do not."""
+    found = Emitter(service=SERVICE, namespace=NAMESPACE)
+    found.add_dimension(name="function", value=context.function_name)
+    found.add_dimension(name="version", value=context.function_version)
+    found.add_metric(name="VersionFailed", unit=MetricUnit.Count, value=1)
     found.flush_metrics()
 
 
