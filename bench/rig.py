@@ -75,6 +75,10 @@ class Memory:
         """Done."""
         return {}
 
+    def batch_write_item(self, **_: Any) -> dict[str, Any]:
+        """Done."""
+        return {"UnprocessedItems": {}}
+
     def update_item(self, **_: Any) -> dict[str, Any]:
         """Done; nobody wishes anything."""
         return {"Attributes": {}}
@@ -126,6 +130,7 @@ class House:
         self._clock = clock or Clock()
         client = cast("Any", self.memory)
         turns, channel = TurnStore(client, "turns"), Channel(client)
+        sessions = SessionStore(client, "turns", ttl_days=30)
         ledger = Ledger(client, unrepeated=client, situation_table="situation", turns_table="turns")
         situation = SituationStore(
             client,
@@ -135,13 +140,13 @@ class House:
             monotonic=self._clock.monotonic,
             on_invalid_policy=lambda version, reason: None,
         )
-        followup = Followup(turns, channel)
+        followup = Followup(turns, sessions, channel)
         conversation = Conversation(
             stores=Stores(
                 connections=ConnectionStore(client, "connections"),
                 once=Once(client, "idempotency"),
                 situation=situation,
-                sessions=SessionStore(client, "turns", ttl_days=30),
+                sessions=sessions,
                 turns=turns,
                 ledger=ledger,
                 utilisation=Utilisation(client, unrepeated=client, situation_table="situation"),

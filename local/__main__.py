@@ -45,6 +45,9 @@ def main() -> int:
     parser.add_argument(
         "--containers", type=_one_address, metavar="ADDRESS", help="of this machine, where AWS hears containers too"
     )
+    parser.add_argument(
+        "--no-daily", action="store_true", help="start no function on a schedule, whose calls would count"
+    )
     for name in ("integration_s", "idle_s", "connection_s"):
         flag = "--" + name.replace("_", "-")
         parser.add_argument(flag, type=float, default=getattr(defaults, name), help="limit of the gateway in seconds")
@@ -63,6 +66,7 @@ def main() -> int:
         endpoint=chosen.endpoint,
         verbose=chosen.verbose,
         containers=chosen.containers,
+        daily=not chosen.no_daily,
     )
     return main(options, BEGAN)
 

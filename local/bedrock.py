@@ -17,6 +17,7 @@ from local.wire import ServiceError
 if TYPE_CHECKING:
     import random
 
+    from local.bedrock_metrics import ModelMetrics
     from local.converse import Request
     from local.faults import Faults
     from local.profiles import Profiles
@@ -77,6 +78,7 @@ class Bedrock:
         world: World,
         provisioned: ProvisionedThroughput,
         dice: random.Random,
+        metrics: ModelMetrics,
         pace: float = 1,
         quotas: float = 1,
     ) -> None:
@@ -86,6 +88,7 @@ class Bedrock:
         self._provisioned = provisioned
         provisioned.on_deleted = self._cut
         self._dice = dice
+        self._metrics = metrics
         self._pace = pace  # of all latencies: below 1 for those in a hurry
         self._times = quotas  # as an account whose quotas were raised has them
         self._quotas: dict[str, Quota] = {}
@@ -135,6 +138,7 @@ class Bedrock:
             charge.refused += error.status != 429
             raise
         self._active[call] = exchange
+        usage: dict[str, int] = {}
         try:
             silent = call.fault_kind == "hang"  # the model never saw the call: nothing is charged
             usage = {} if silent else self._charge_prompt(call, request, charge)
@@ -146,6 +150,8 @@ class Bedrock:
         finally:
             self._active.pop(call, None)
             charge.output_tokens += call.said
+            if usage:
+                self._metrics.count(exchange.region, model_id, usage["inputTokens"], call.said)
             quota.tokens.take(call.said * _burn_down(call) - request.max_tokens)
 
     def _cut(self, arn: str) -> None:
@@ -228,6 +234,7 @@ class Bedrock:
                 raise ServiceError(424, "ModelErrorException", speech.FAILURE)
             case _:
                 charge.completed += 1
+                self._metrics.count(exchange.region, model_id, tokens, 0)
                 headers = [("x-amzn-bedrock-input-token-count", str(tokens))]
                 await exchange.answer(200, json.dumps(reply).encode(), headers=headers)
 

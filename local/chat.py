@@ -1,4 +1,4 @@
-"""`make chat`: the chat page in a terminal. Ctrl-C stops an answer, Ctrl-D ends the chat."""
+"""`make chat`: the chat page in a terminal. Ctrl-C stops an answer, /forget deletes the chat, Ctrl-D ends it."""
 
 from __future__ import annotations
 
@@ -26,26 +26,29 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 RECONNECT_WAITS_S = (0.2, 0.5, 1, 2, 4, 8)
+FORGET = "/forget"
 SILENCE_S = 35  # no turn lasts longer; then something is wrong on the way
 
 WORDS = {
     "ja": {
-        "hello": "MangaAssist です。質問をどうぞ(Ctrl-C で停止、Ctrl-D で終了)。",
+        "hello": "MangaAssist です。質問をどうぞ(Ctrl-C で停止、/forget で会話を削除、Ctrl-D で終了)。",
         "away": "つながりません。make run は動いていますか？",
         "again": "接続が切れました。つなぎ直します…",
         "restart": "別のモデルが初めから答え直します",
         "gateway": "サーバーで問題が起きました。もう一度お試しください。",
+        "forgotten": "この会話を削除しました。",
         "first": "最初の文字",
         "total": "全体",
         "stock": "在庫",
         "sample": "見本データ",
     },
     "en": {
-        "hello": "This is MangaAssist. Ask away (Ctrl-C stops an answer, Ctrl-D ends the chat).",
+        "hello": "This is MangaAssist. Ask away (Ctrl-C stops an answer, /forget deletes the chat, Ctrl-D ends it).",
         "away": "Nobody answers. Is make run running?",
         "again": "The connection broke. Trying again…",
         "restart": "another model begins again",
         "gateway": "Something went wrong on the server. Please try again.",
+        "forgotten": "This conversation is deleted.",
         "first": "first text",
         "total": "total",
         "stock": "in stock:",
@@ -173,6 +176,9 @@ class Chat:
         self._line.open()
         self._console.print(self._words["hello"], style="dim")
         for question in self._questions():
+            if question == FORGET:
+                self._forget()
+                continue
             turn = Turn(question, self._session_id)
             self._answer(turn)
             self._session_id = turn.session_id
@@ -186,6 +192,22 @@ class Chat:
                 return
             if question:
                 yield question
+
+    def _forget(self) -> None:
+        """Have the conversation deleted; forgetting twice is forgetting once, so a broken connection asks again."""
+        while self._session_id is not None:
+            self._line.send({"action": "forget", "session_id": self._session_id})
+            frame = self._line.receive()
+            while frame is not None and frame.get("type") not in ("forgotten", "error"):
+                frame = self._line.receive()
+            if frame is None:
+                self._line.open()
+            elif frame["type"] == "error":
+                self._console.print(frame["message"], style="red", markup=False)
+                return
+            else:
+                self._session_id = None
+        self._console.print(self._words["forgotten"], style="dim")
 
     def _answer(self, turn: Turn) -> None:
         self._line.send(turn.wish())

@@ -1,4 +1,4 @@
-"""CloudWatch's GetMetricData, as far as the emulated endpoint is concerned: statistics and percentiles, no expressions.
+"""CloudWatch's GetMetricData, of the emulated endpoint and models: statistics and percentiles, no expressions.
 
 The client speaks awsJson 1.0 here, though the service's first protocol is CBOR; botocore prefers JSON.
 """
@@ -9,17 +9,19 @@ import json
 import math
 import re
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from local.endpoint_metrics import NAMESPACE
+from local import bedrock_metrics, endpoint_metrics
+from local.intrinsics import REGION
 from local.wire import JSON_1_0, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from local.endpoint_metrics import Metrics
+    from local.bedrock_metrics import ModelMetrics
+    from local.endpoint_metrics import Metrics, Point
     from local.wire import Exchange
 
 STATISTICS: dict[str, Callable[[list[float]], float]] = {
@@ -75,11 +77,20 @@ class _Asked(_Part):
     LabelOptions: dict[str, Any] | None = None
 
 
-class CloudWatch:
-    """The service; of anything but the endpoint it has no data."""
+class Source(Protocol):
+    """What has metrics of one namespace in one region."""
 
-    def __init__(self, metrics: Metrics | None) -> None:
-        self._metrics = metrics
+    def unit(self, name: str) -> str: ...
+
+    def points(self, name: str, dimensions: dict[str, str], start_s: float, end_s: float) -> list[Point]: ...
+
+
+class CloudWatch:
+    """The service; of anything but the endpoint and the models it has no data."""
+
+    def __init__(self, endpoint: Metrics | None, models: ModelMetrics) -> None:
+        self._endpoint = endpoint
+        self._models = models
 
     async def __call__(self, exchange: Exchange) -> None:
         operation = exchange.headers.get("x-amz-target", "").rpartition(".")[2]
@@ -87,7 +98,7 @@ class CloudWatch:
         try:
             if operation != "GetMetricData":
                 raise ServiceError(400, "InvalidAction", f"The twin emulates no {operation} of CloudWatch.")
-            answer = self._data(_asked(body))
+            answer = self._data(_asked(body), exchange.region)
         except ServiceError as error:
             named = json.dumps({"__type": error.code, "message": error.message}).encode()
             headers = [("x-amzn-query-error", f"{error.code};Sender")]
@@ -95,42 +106,45 @@ class CloudWatch:
         else:
             await exchange.answer(200, json.dumps(answer).encode(), JSON_1_0)
 
-    def _data(self, asked: _Asked) -> dict[str, Any]:
-        results = [self._result(query, asked) for query in asked.MetricDataQueries if query.ReturnData]
+    def _data(self, asked: _Asked, region: str) -> dict[str, Any]:
+        known: dict[str, Source] = {bedrock_metrics.NAMESPACE: self._models.of(region)}
+        if self._endpoint and region == REGION:
+            known[endpoint_metrics.NAMESPACE] = self._endpoint
+        results = [_result(query, asked, known) for query in asked.MetricDataQueries if query.ReturnData]
         return {"MetricDataResults": results, "Messages": []}
 
-    def _result(self, query: _Query, asked: _Asked) -> dict[str, Any]:
-        if query.MetricStat is None:
-            raise _invalid("The twin evaluates no expressions.")
-        stat = query.MetricStat
-        points = self._points(stat, _statistic(stat.Stat), asked.StartTime, asked.EndTime)
-        if asked.ScanBy == "TimestampDescending":
-            points.reverse()
-        return {
-            "Id": query.Id,
-            "Label": query.Label or stat.Metric.MetricName,
-            "Timestamps": [at_s for at_s, _ in points],
-            "Values": [value for _, value in points],
-            "StatusCode": "Complete",
-        }
 
-    def _points(
-        self, stat: _Stat, statistic: Callable[[list[float]], float], start_s: float, end_s: float
-    ) -> list[tuple[int, float]]:
-        """A point for each period that begins in the span and has any data."""
-        if stat.Period not in SHORT_PERIODS and stat.Period % 60:
-            raise _invalid(f"Period {stat.Period} is neither 1, 5, 10, 20, 30 nor a multiple of 60.")
-        metric, period = stat.Metric, stat.Period
-        known = self._metrics
-        if known is None or metric.Namespace != NAMESPACE or stat.Unit not in (None, known.unit(metric.MetricName)):
-            return []
-        dimensions = {dimension.Name: dimension.Value for dimension in metric.Dimensions}
-        first, last = math.ceil(start_s / period) * period, math.ceil(end_s / period) * period
-        points = sorted(known.points(metric.MetricName, dimensions, first, last))
-        return [
-            (int(begin) * period, statistic([value for _, value in within]))
-            for begin, within in groupby(points, key=lambda point: point[0] // period)
-        ]
+def _result(query: _Query, asked: _Asked, known: Mapping[str, Source]) -> dict[str, Any]:
+    if query.MetricStat is None:
+        raise _invalid("The twin evaluates no expressions.")
+    stat = query.MetricStat
+    points = _points(stat, known.get(stat.Metric.Namespace), asked.StartTime, asked.EndTime)
+    if asked.ScanBy == "TimestampDescending":
+        points.reverse()
+    return {
+        "Id": query.Id,
+        "Label": query.Label or stat.Metric.MetricName,
+        "Timestamps": [at_s for at_s, _ in points],
+        "Values": [value for _, value in points],
+        "StatusCode": "Complete",
+    }
+
+
+def _points(stat: _Stat, source: Source | None, start_s: float, end_s: float) -> list[tuple[int, float]]:
+    """A point for each period that begins in the span and has any data."""
+    if stat.Period not in SHORT_PERIODS and stat.Period % 60:
+        raise _invalid(f"Period {stat.Period} is neither 1, 5, 10, 20, 30 nor a multiple of 60.")
+    metric, period = stat.Metric, stat.Period
+    statistic = _statistic(stat.Stat)
+    if source is None or stat.Unit not in (None, source.unit(metric.MetricName)):
+        return []
+    dimensions = {dimension.Name: dimension.Value for dimension in metric.Dimensions}
+    first, last = math.ceil(start_s / period) * period, math.ceil(end_s / period) * period
+    points = sorted(source.points(metric.MetricName, dimensions, first, last))
+    return [
+        (int(begin) * period, statistic([value for _, value in within]))
+        for begin, within in groupby(points, key=lambda point: point[0] // period)
+    ]
 
 
 def _asked(body: bytes) -> _Asked:

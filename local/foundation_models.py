@@ -28,6 +28,8 @@ class FoundationModel(_Part):
     name: str
     provider: str
     status: Literal["ACTIVE", "LEGACY"]
+    begins: datetime | None = None
+    legacy_since: datetime | None = None
     end_of_life: datetime | None
     on_demand: dict[str, tuple[Literal["ON_DEMAND", "INFERENCE_PROFILE"], ...]]  # by region
     provisioned: dict[str, tuple[str, ...]]  # the variants by region
@@ -70,7 +72,6 @@ class Offer:
 
     def summary(self) -> dict[str, Any]:
         """As ListFoundationModels and GetFoundationModel tell it."""
-        ends = self.model.end_of_life
         return {
             "modelArn": self.arn,
             "modelId": self.id,
@@ -81,8 +82,18 @@ class Offer:
             "responseStreamingSupported": True,
             "customizationsSupported": [],
             "inferenceTypesSupported": list(self.inference),
-            "modelLifecycle": {"status": self.model.status} | ({"endOfLifeTime": iso(ends)} if ends else {}),
+            "modelLifecycle": self._lifecycle(),
         }
+
+    def _lifecycle(self) -> dict[str, str]:
+        """The model's status, and those of its times that somebody has named."""
+        model = self.model
+        named = {
+            "startOfLifeTime": model.begins,
+            "legacyTime": model.legacy_since,
+            "endOfLifeTime": model.end_of_life,
+        }
+        return {"status": model.status} | {name: iso(moment) for name, moment in named.items() if moment}
 
 
 @dataclass(frozen=True)

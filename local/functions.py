@@ -10,13 +10,10 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Iterator, MutableMapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from aws_lambda_powertools.metrics import Metrics
 
 from local.intrinsics import ACCOUNT, REGION
 
@@ -63,42 +60,6 @@ class Context:
         return max(0, int((self.deadline - time.monotonic()) * 1000))
 
 
-class PerThread(MutableMapping[str, Any]):
-    """A dictionary of which every thread has its own."""
-
-    def __init__(self) -> None:
-        self._threads = threading.local()
-
-    @property
-    def _own(self) -> dict[str, Any]:
-        own: dict[str, Any] = self._threads.__dict__
-        return own
-
-    def __getitem__(self, key: str) -> Any:
-        return self._own[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._own[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self._own[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._own)
-
-    def __len__(self) -> int:
-        return len(self._own)
-
-
-def keep_metrics_apart() -> None:
-    """Give each thread Powertools metrics of its own, as each environment of Lambda has.
-
-    Lambda runs one event at a time per environment, and Powertools keeps an event's metrics in one place for the whole
-    process; here events share the process, and one that flushes while another adds would break both.
-    """
-    Metrics._metrics = PerThread()  # type: ignore[assignment]
-
-
 class HandlerFailed(Exception):
     """A handler could not be loaded or raised; `kind` is the error's type and `text` its message."""
 
@@ -128,7 +89,6 @@ class Functions:
 
     def load(self) -> None:
         """Import every handler, as Lambda's init phase would; one that cannot be imported yet is reported."""
-        keep_metrics_apart()
         for function in self.application.functions.values():
             try:
                 self.handler(function)

@@ -1,19 +1,28 @@
-"""Service Quotas as far as Bedrock's model units go; the numbers are those that the control plane enforces."""
+"""Service Quotas: Bedrock's model units, as the control plane enforces them, and AWS's defaults of all else."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+from local.foundation_models import Quota
 from local.intrinsics import ACCOUNT
 from local.wire import JSON_1_1, ServiceError
 
 if TYPE_CHECKING:
-    from local.foundation_models import FoundationModels, Quota
+    from local.foundation_models import FoundationModels
     from local.wire import Exchange
 
-SERVICE = "bedrock"
+BEDROCK = "bedrock"
 MOST = 100  # in one answer
+DEFAULTS = {  # of an account that has asked for nothing; the twin does not hold anybody to them
+    "apigateway": (
+        Quota("L-8A5B8E43", "Throttle rate", 10_000),
+        Quota("L-CDF5615A", "Throttle burst rate", 5_000),
+        Quota("L-9ED1E49A", "WebSocket new connections rate", 500),
+    ),
+    "lambda": (Quota("L-B99A9384", "Concurrent executions", 1_000),),
+}
 
 
 class ServiceQuotas:
@@ -32,40 +41,41 @@ class ServiceQuotas:
             await exchange.answer(200, json.dumps(answer).encode(), JSON_1_1)
 
     def _answer(self, operation: str, region: str, fields: dict[str, Any]) -> dict[str, Any]:
-        if fields.get("ServiceCode") != SERVICE:
+        service = fields.get("ServiceCode", "")
+        if service != BEDROCK and service not in DEFAULTS:
             raise ServiceError(400, "NoSuchResourceException", "The request failed because the service is unknown.")
-        quotas = self._models.quotas(region)
+        quotas = self._models.quotas(region) if service == BEDROCK else list(DEFAULTS[service])
         match operation:
             case "ListServiceQuotas":
-                return _page(region, quotas, fields)
+                return _page(region, service, quotas, fields)
             case "GetServiceQuota":
                 found = next((quota for quota in quotas if quota.code == fields.get("QuotaCode")), None)
                 if found is None:
                     raise ServiceError(
                         400, "NoSuchResourceException", "The request failed because the quota is unknown."
                     )
-                return {"Quota": _told(region, found)}
+                return {"Quota": _told(region, service, found)}
             case _:
                 text = f"The twin emulates no {operation} of Service Quotas."
                 raise ServiceError(400, "UnknownOperationException", text)
 
 
-def _page(region: str, quotas: list[Quota], fields: dict[str, Any]) -> dict[str, Any]:
+def _page(region: str, service: str, quotas: list[Quota], fields: dict[str, Any]) -> dict[str, Any]:
     token = fields.get("NextToken") or "0"
     if not token.isdecimal():
         raise ServiceError(400, "InvalidPaginationTokenException", "Invalid input was provided.")
     start, count = int(token), min(int(fields.get("MaxResults") or MOST), MOST)
-    answer: dict[str, Any] = {"Quotas": [_told(region, quota) for quota in quotas[start : start + count]]}
+    answer: dict[str, Any] = {"Quotas": [_told(region, service, quota) for quota in quotas[start : start + count]]}
     if start + count < len(quotas):
         answer["NextToken"] = str(start + count)
     return answer
 
 
-def _told(region: str, quota: Quota) -> dict[str, Any]:
+def _told(region: str, service: str, quota: Quota) -> dict[str, Any]:
     return {
-        "ServiceCode": SERVICE,
-        "ServiceName": "Amazon Bedrock",
-        "QuotaArn": f"arn:aws:servicequotas:{region}:{ACCOUNT}:{SERVICE}/{quota.code}",
+        "ServiceCode": service,
+        "ServiceName": f"Emulated {service}",
+        "QuotaArn": f"arn:aws:servicequotas:{region}:{ACCOUNT}:{service}/{quota.code}",
         "QuotaCode": quota.code,
         "QuotaName": quota.name,
         "Value": float(quota.value),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import random
 import signal
 import socket
@@ -22,8 +23,10 @@ import uvloop
 from local import foundation_models, log, profiles, shop, surroundings, template
 from local.aws import INSIDER, RUNTIME, SEARCHING, Aws
 from local.bedrock import Bedrock
+from local.bedrock_metrics import ModelMetrics
 from local.clock import Clock
 from local.cloudwatch import CloudWatch
+from local.codedeploy import CodeDeploy
 from local.control_plane import ControlPlane
 from local.controls import Controls
 from local.endpoint import Fleet
@@ -62,6 +65,7 @@ HOST = "127.0.0.1"
 KEEP_ALIVE_S = 75  # as patient as AWS with clients that keep their connections
 ENDPOINT_NAMES = {"stepfunctions": "SFN"}  # where botocore's variables name a service otherwise than its clients
 ENDPOINT_NAME = "manga-assist-fm"  # of the SageMaker endpoint, where nobody says
+FUNCTION = ":function:"  # in the ARN of one
 STOPPING_S = 1  # how long open requests may hold up the end
 
 
@@ -83,6 +87,7 @@ class Options:
     quotas: float = 1  # of the account, in times of what profiles.json gives a model
     verbose: bool = False
     endpoint: dict[str, str] | None = None  # settings of the SageMaker endpoint; without them it is as it ships
+    daily: bool = True  # whether schedules start functions, beside state machines
     containers: str | None = None  # where emulated AWS listens besides loopback; page and controls never do
 
     @property
@@ -115,12 +120,14 @@ class Twin:
         self._endpoints = endpoints
         self._world = World(self._insider("dynamodb"), variables)
         provisioned = ProvisionedThroughput(models, self._clock, known.creating_s)
-        bedrock = Bedrock(known, faults, self._world, provisioned, dice, options.pace, options.quotas)
+        metered = ModelMetrics(lambda: self._clock.now().timestamp())
+        bedrock = Bedrock(known, faults, self._world, provisioned, dice, metered, options.pace, options.quotas)
         sagemaker = SageMaker(hosted, faults, dice, known.jitter, options.pace)
         search = OpenSearch(known, dice, options.pace, generation=_generation(variables), clock=self._clock.passed_s)
         self._functions = Functions(self._application, self._say)
         self._workflow = Workflow(self._application, self._clock, options.port + 1, self._say)
-        self._schedules = Schedules(self._application.schedules, self._clock, self._start_execution, self._say)
+        schedules = tuple(it for it in self._application.schedules if options.daily or FUNCTION not in it.target)
+        self._schedules = Schedules(schedules, self._clock, self._start, self._say)
         self._environments = Environments(
             options.environments, options.template, None if options.verbose else options.log, self._clock, self._say
         )
@@ -148,8 +155,9 @@ class Twin:
             SEARCHING: search,
             "bedrock": ControlPlane(provisioned),
             "sagemaker": sagemaker,
-            "monitoring": CloudWatch(hosted.metrics if hosted else None),
+            "monitoring": CloudWatch(hosted.metrics if hosted else None, metered),
             "lambda": Invocations(self._functions),
+            "codedeploy": CodeDeploy(self._functions.report),
             "servicequotas": ServiceQuotas(models),
             "execute-api": self._gateway.manage,
             "ssm": ParameterStore(_parameters(self._application, variables, front.origins)),
@@ -213,9 +221,14 @@ class Twin:
                 ttl = {"AttributeName": table.ttl_attribute, "Enabled": True}
                 dynamodb.update_time_to_live(TableName=table.name, TimeToLiveSpecification=ttl)
 
-    def _start_execution(self, machine: str, name: str, given: str) -> None:
+    def _start(self, target: str, name: str, given: str) -> None:
+        """What a schedule starts: a function, asynchronously, or an execution of a state machine."""
+        _, is_function, function = target.partition(FUNCTION)
+        if is_function:
+            self._functions.start(function.partition(":")[0], json.loads(given))
+            return
         self._workflow.prepared.wait()
-        self._insider("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=given)
+        self._insider("stepfunctions").start_execution(stateMachineArn=target, name=name, input=given)
 
     def _insider(self, service: str) -> Any:
         """A client of the twin's own; at the emulators it is met by no fault."""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure as Plot
 
+NUMBERS_BEGIN = frozenset("0123456789-−$¥<")
+LONGEST_NUMBER = 18  # characters; what is longer is text that begins with a number
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -27,7 +30,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns; cells that begin with a digit, a minus or a dollar sign are set to the right."""
+    """Rows under columns; short cells that begin with a digit, a minus or a dollar sign are set to the right."""
 
     title: str
     columns: Sequence[str]
@@ -79,7 +82,7 @@ def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("reporting", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["number_like"] = lambda cell: cell[:1].isdigit() or cell[:1] in "-−$¥<"
+    environment.filters["number_like"] = lambda cell: len(cell) <= LONGEST_NUMBER and cell[:1] in NUMBERS_BEGIN
     environment.filters["drawn"] = Markup  # our own plots, drawn a moment ago
     environment.tests["figure"] = lambda part: isinstance(part, Figure)
     return environment

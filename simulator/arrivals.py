@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mangaassist.advice.latency import LATENCY_SPREAD
 from mangaassist.money.budget import STORE_CURVE
 from mangaassist.routing import question
 
@@ -23,7 +24,7 @@ WORDED = {  # one of each kind, read by the real reader
     COMPLEX: "『寄生獣』と『亜人』の主題を比べて、それぞれの結末が何を問いかけているか詳しく論じてください。",
     CATALOGUE: "ワンピースに似た完結済みの作品は?",
 }
-LENGTH_SPREAD, LATENCY_SPREAD = 0.35, 0.3  # of the logarithm of tokens and of times to first text: assumptions
+LENGTH_SPREAD = 0.35  # of the logarithm of tokens: an assumption
 
 
 @dataclass(frozen=True, slots=True)

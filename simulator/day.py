@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, time
 from typing import TYPE_CHECKING
 
+from mangaassist.advice.latency import OVERHEAD_MS
+from mangaassist.advice.profile import PLACES_PER_INSTANCE
 from mangaassist.jst import JST, jst
 from mangaassist.money.prices import Usage, cost_nano_usd
 from mangaassist.routing import health
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from mangaassist.routing.router import Route
     from simulator.arrivals import Arrivals
 
-OVERHEAD_MS = 60  # of a turn before its first call: tables and search
-PLACES_PER_INSTANCE = 8  # the template's guess for 7B on ml.g5.2xlarge
 TELL_EVERY = 10_000  # messages
 
 

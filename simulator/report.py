@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mangaassist.advice.latency import LATENCY_SPREAD, OVERHEAD_MS
+from mangaassist.advice.profile import PLACES_PER_INSTANCE
 from mangaassist.money.prices import usd
 from reporting.page import Page, Section, Table
 from simulator import plots
-from simulator.arrivals import LATENCY_SPREAD, LENGTH_SPREAD
-from simulator.day import OVERHEAD_MS, PLACES_PER_INSTANCE
+from simulator.arrivals import LENGTH_SPREAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

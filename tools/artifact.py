@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("functions", "layers", "stacks")  # what a stack makes is named in the functions' environment
+CONFIG = ROOT / "samconfig.toml"
 LAYER = "RoutingLayer"
 LAYER_MOUNT = "/opt/python"
 FUNCTION_MOUNT = "/var/task"
+ORIGIN = "sources.sha256"  # in a build, the hash of what it was made from
 
 # The services that this application calls, and those that its operators reach through the layer.
 SERVICES = frozenset(
@@ -34,7 +36,9 @@ SERVICES = frozenset(
         "bedrock",
         "bedrock-runtime",
         "cloudwatch",
+        "codedeploy",
         "dynamodb",
+        "lambda",
         "s3",
         "sagemaker-runtime",
         "service-quotas",
@@ -49,7 +53,7 @@ LEFT_OUT = ("boto3/examples", "requirements.in", "requirements.txt", "*.data")
 
 @click.group()
 def main() -> None:
-    """Prepare what `sam build` has made, and say what to deploy it with."""
+    """Prepare what `sam build` has made."""
 
 
 @main.command()
@@ -62,15 +66,12 @@ def slim(build: Path) -> None:
     compile_all(layer, LAYER_MOUNT)
     for function in functions(build):
         compile_all(function, FUNCTION_MOUNT)
+    (build / ORIGIN).write_text(code_sha(ROOT, {}), "utf-8")
     click.echo(f"{layer}: {before / 1e6:.1f} MB cut to {size(layer) / 1e6:.1f} MB, bytecode included")
 
 
-@main.command()
-@click.argument("env")
-@click.argument("extra", nargs=-1)
-@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=ROOT / "samconfig.toml")
-def overrides(env: str, extra: tuple[str, ...], config: Path) -> None:
-    """Print what to deploy an environment of samconfig.toml with: its parameters, EXTRA ones and CodeSha.
+def deployed_with(env: str, extra: Iterable[str], config: Path = CONFIG) -> dict[str, str]:
+    """The parameters of an environment of samconfig.toml, others over them, and CodeSha; raises UsageError.
 
     On its command line `sam deploy` takes all parameters or none, so those of the file have to be said again.
     """
@@ -81,7 +82,13 @@ def overrides(env: str, extra: tuple[str, ...], config: Path) -> None:
     chosen = parameters(environments[env]["deploy"]["parameters"]["parameter_overrides"])
     chosen |= parameters(extra)
     chosen["CodeSha"] = code_sha(ROOT, chosen)
-    click.echo(" ".join(f"{name}={value}" for name, value in chosen.items()))
+    return chosen
+
+
+def built_from(build: Path) -> str:
+    """The hash of what a build was made from; nothing where there is none."""
+    origin = build / ORIGIN
+    return origin.read_text("utf-8") if origin.is_file() else ""
 
 
 def parameters(pairs: Iterable[str]) -> dict[str, str]:

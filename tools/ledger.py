@@ -20,7 +20,9 @@ from rich.table import Table
 from mangaassist.jst import jst
 from mangaassist.money.books import BY, BookReader
 from mangaassist.money.prices import usd
-from tools.capacity_figures import Figures
+from mangaassist.money.reconciliation import Meter, reconcile
+from mangaassist.routing import policy as policies
+from tools import ledger_hours
 from tools.place import TWIN, Place, ToldCommand
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from mangaassist.money.books import Books, Counted, Sum
-    from tools.capacity_figures import WindowDay
+    from mangaassist.money.reconciliation import Reconciliation
+    from tools.ledger_hours import Bought
 
 WIDTH = 120  # where the output is no terminal
 NUMBERS = ("calls", "estimated", "input tokens", "output tokens", "cost", "share")
@@ -40,6 +43,7 @@ NUMBERS = ("calls", "estimated", "input tokens", "output tokens", "cost", "share
     "--by", "names", type=click.Choice(BY), multiple=True, help="Only these tables; may be given more than once."
 )
 @click.option("--curve", is_flag=True, help="Print only the day's curve, as `budget.curve` of the policy takes it.")
+@click.option("--metered", is_flag=True, help="Hold the tokens against what Bedrock counted, model by model.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document, in whole nano-dollars.")
 @click.option("--stack", metavar="NAME", help="CloudFormation stack of the deployment.")
 @click.option("--twin", metavar="URL", default=TWIN, show_default=True, help="Address of the twin.")
@@ -50,6 +54,7 @@ def main(
     day: datetime | None,
     names: tuple[str, ...],
     curve: bool,
+    metered: bool,
     as_json: bool,
     stack: str | None,
     twin: str,
@@ -59,7 +64,10 @@ def main(
     place = context.obj = context.obj or Place(stack, twin.rstrip("/"), region)
     chosen = day.date() if day else jst(place.now_s()).date()
     books, counted = _read(place, chosen)
-    hours = Figures(place).report(chosen, 1)
+    if metered:
+        _show_metered(_reconciled(place, books), as_json=as_json)
+        return
+    hours = ledger_hours.bought(place, chosen)
     if curve:
         _show_curve(books)
     elif as_json:
@@ -67,13 +75,18 @@ def main(
     else:
         _show(books, counted, names or BY)
         if hours:
-            _print(_hours_table(hours))
+            _print(ledger_hours.table(hours))
 
 
 def _read(place: Place, day: date) -> tuple[Books, Counted]:
     reader = BookReader(place.client("dynamodb"), situation_table=place.situation_table, turns_table=place.turns_table)
     with _bar() as on_part:
         return reader.books(day, on_part), reader.counted(day)
+
+
+def _reconciled(place: Place, books: Books) -> Reconciliation:
+    meter = Meter(lambda region: place.client("cloudwatch", region))
+    return reconcile(books, policies.load(place.in_force()[1]), meter)
 
 
 @contextmanager
@@ -84,12 +97,7 @@ def _bar() -> Iterator[Callable[[float], object]]:
         yield lambda share: progress.update(task, completed=share)
 
 
-def _idle_usd(hours: WindowDay) -> float:
-    """What was paid for throughput that nobody asked for."""
-    return hours.cost_usd * max(0.0, 1 - hours.mean_share)
-
-
-def _document(books: Books, counted: Counted, hours: Sequence[WindowDay]) -> dict[str, Any]:
+def _document(books: Books, counted: Counted, hours: Sequence[Bought]) -> dict[str, Any]:
     return {
         "day": books.day.isoformat(),
         "turns": dict(books.turns),
@@ -98,19 +106,7 @@ def _document(books: Books, counted: Counted, hours: Sequence[WindowDay]) -> dic
         "by": {name: {key: asdict(it) for key, it in sorted(sums.items())} for name, sums in books.by.items()},
         "counter": asdict(counted),
         "curve": books.curve(),
-        "hours": [_hours_fields(it) for it in hours],
-    }
-
-
-def _hours_fields(hours: WindowDay) -> dict[str, Any]:
-    return {
-        "window": hours.window,
-        "unit_hours": hours.unit_hours,
-        "cost_usd": hours.cost_usd,
-        "idle_usd": _idle_usd(hours),
-        "is_price_verified": hours.is_price_verified,
-        "answers": hours.answers,
-        "cost_per_1000_answers_usd": hours.cost_per_1000_answers_usd,
+        "hours": ledger_hours.documents(hours),
     }
 
 
@@ -140,6 +136,21 @@ def _agreement(books: Books, counted: Counted) -> Iterator[str]:
         yield f"${usd(held):,.6f} more is set aside: for turns under way, and for those that died before they settled."
 
 
+def _show_metered(found: Reconciliation, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(found.document(), indent=2))
+        return
+    table = Table(box=box.HORIZONTALS)
+    table.add_column("model", overflow="fold")
+    for column in ("calls", "estimated", "input, ours", "Bedrock's", "output, ours", "Bedrock's"):
+        table.add_column(column, justify="right")
+    for it in found.models:
+        tokens = (it.ours.input_tokens, it.theirs.input_tokens, it.ours.output_tokens, it.theirs.output_tokens)
+        table.add_row(it.model, *(f"{amount:,}" for amount in (it.calls, it.estimated, *tokens)))
+    _print(table)
+    _print(f"{found.day} JST: the two differ by {found.drift_percent:.2f} % of the tokens")
+
+
 def _show_curve(books: Books) -> None:
     curve = books.curve()
     if curve is None:
@@ -157,26 +168,6 @@ def _table(name: str, sums: dict[str, Sum], whole: Sum) -> Table:
         share = f"{it.cost_nano_usd / whole.cost_nano_usd:.1%}" if whole.cost_nano_usd else "-"
         amounts = (it.calls, it.estimated, it.input_tokens, it.output_tokens)
         table.add_row(key or "-", *(f"{amount:,}" for amount in amounts), f"${usd(it.cost_nano_usd):,.6f}", share)
-    return table
-
-
-def _hours_table(found: Sequence[WindowDay]) -> Table:
-    """What was bought by the hour: outside the sums above, because its calls cost no tokens."""
-    table = Table(box=box.HORIZONTALS)
-    table.add_column("bought by the hour")
-    for column in ("unit-hours", "cost", "of it idle", "answers", "per 1,000 answers"):
-        table.add_column(column, justify="right")
-    for it in found:
-        each = it.cost_per_1000_answers_usd
-        sure = "" if it.is_price_verified else " (unverified)"
-        table.add_row(
-            it.window,
-            f"{it.unit_hours:,.2f}",
-            f"${it.cost_usd:,.2f}{sure}",
-            f"${_idle_usd(it):,.2f}",
-            f"{it.answers:,}",
-            "-" if each is None else f"${each:,.2f}",
-        )
     return table
 
 

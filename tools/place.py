@@ -177,6 +177,11 @@ class Place:
             return PRESET_VERSION, policy.preset_document(self.preset), f"preset {self.preset}"
         return found.version, found.document, f"version {found.version}"
 
+    @property
+    def outputs(self) -> dict[str, str]:
+        """All that the stack says of itself."""
+        return {entry["OutputKey"]: entry["OutputValue"] for entry in self._stack.get("Outputs", [])}
+
     def output(self, key: str, default: str | None = None) -> str:
         """What the stack says of itself; the default, if there is one, where it says nothing."""
         return self._described("Outputs", key, default)

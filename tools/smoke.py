@@ -19,6 +19,8 @@ from local.chat import Turn
 
 TWIN = "ws://127.0.0.1:8080/live"
 USER = "smoke"
+QUESTION = "ワンピースに似た完結済みの作品は?"
+PATIENCE_S = 35.0
 
 
 @click.command()
@@ -26,10 +28,15 @@ USER = "smoke"
 @click.option(
     "--token", envvar="MANGAASSIST_TOKEN", help="A shopper's; the twin at the URL is asked for one otherwise."
 )
-@click.option("--question", default="ワンピースに似た完結済みの作品は?", show_default=True)
-@click.option("--patience", "patience_s", default=35.0, show_default=True, help="Seconds to wait for each frame.")
+@click.option("--question", default=QUESTION, show_default=True)
+@click.option("--patience", "patience_s", default=PATIENCE_S, show_default=True, help="Seconds to wait for each frame.")
 def main(url: str, token: str | None, question: str, patience_s: float) -> None:
     """Ask one question; the exit code is 0 when its answer came to its end."""
+    prove(url, token, question, patience_s)
+
+
+def prove(url: str, token: str | None, question: str = QUESTION, patience_s: float = PATIENCE_S) -> None:
+    """Ask one question and print its answer and account; raises ClickException when it is not complete."""
     try:
         turn = ask(url, token or twin_token(url), question, patience_s)
     except (httpx.HTTPError, OSError, WebSocketException, ValueError, KeyError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import click
@@ -13,13 +13,16 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 REGION = "ap-northeast-1"
 LOCAL_CODE = "s3://local/"  # the translator takes code from S3 only, as it will lie there after packaging
 CODE_PROPERTIES = ("CodeUri", "ContentUri", "DefinitionUri")
 
 
-def translate(path: Path) -> dict[str, Any]:
-    """Translate a template with its parameters left open; raises the translator's InvalidDocumentException."""
+def translate(path: Path, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Translate a template with its other parameters left open; raises the translator's InvalidDocumentException."""
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of usage metrics that it did not send
     template = yaml_parse(path.read_text("utf-8"))
     for resource in template["Resources"].values():
@@ -29,7 +32,7 @@ def translate(path: Path) -> dict[str, Any]:
                 properties[name] = LOCAL_CODE + properties[name]
     # It looks nothing up in AWS, but wants to know a region.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
-    translated: dict[str, Any] = translator.translate(template, {})
+    translated: dict[str, Any] = translator.translate(template, dict(parameters or {}))
     return translated
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mangaassist import bootstrap
 from mangaassist.chat import handshake
-from mangaassist.observability import count, logger, metrics
+from mangaassist.observability import count, logger, metrics, version_failed
 from tokens import SigningKeys, TokenRefused, Verifier, published_keys
 
 if TYPE_CHECKING:
@@ -94,13 +94,19 @@ def allowed_origins() -> AllowedOrigins:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer with an IAM policy; a bad token is a 401, a wrong origin a 403, an unreachable issuer or list a 500."""
     count("Handshakes")
-    request = Handshake.model_validate(event)
     try:
-        holder = verifier().holder(handshake.token(request.headers, request.query or {}))
+        return _judged(Handshake.model_validate(event))
     except TokenRefused as refusal:
         _refused(refusal.reason)
         # API Gateway makes a 401 of exactly this text, and a 500 of every other exception.
         raise Exception("Unauthorized") from None
+    except Exception:
+        version_failed(context)
+        raise
+
+
+def _judged(request: Handshake) -> dict[str, Any]:
+    holder = verifier().holder(handshake.token(request.headers, request.query or {}))
     if not allowed_origins().admit(handshake.header_values(request.headers, "Origin")):
         _refused("origin_refused")
         return _policy("Deny", holder, request.method_arn)

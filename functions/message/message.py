@@ -19,7 +19,7 @@ from mangaassist import bootstrap
 from mangaassist.chat import handshake
 from mangaassist.chat.turn import Shopper
 from mangaassist.deadline import Deadline
-from mangaassist.observability import logger, metrics, traced
+from mangaassist.observability import counted, logger, metrics, traced, version_failed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -43,8 +43,8 @@ class Message(APIGatewayWebSocketMessageEventModel):
 # log_event=False: the event holds what was said, and an environment variable could switch its logging on
 @logger.inject_lambda_context(log_event=False, correlation_id_path="requestContext.requestId")
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
-    """Serve one frame."""
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Serve one frame; only of a rehearsal does the answer hold the frames, and the gateway passes no answer on."""
     message = Message.model_validate(event)
     where = message.request_context
     limits = bootstrap.situation().policy.limits
@@ -58,7 +58,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     with traced("message", on=bootstrap.settings().tracing == "on"):
         shopper = Shopper(where.authorizer.principal_id, where.connection_id, where.authorizer.user_class)
         bootstrap.reception().receive(message.body, shopper, deadline, context)
-    return {"statusCode": 200}
+    if counted("TurnFailed"):
+        version_failed(context)
+    frames = bootstrap.rehearsals().take(where.connection_id)
+    return {"statusCode": 200, "frames": frames} if frames else {"statusCode": 200}
 
 
 bootstrap.warm_up()

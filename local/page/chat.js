@@ -10,7 +10,7 @@ let language = preferred();
 let connection = "connecting";
 let current = null; // the turn that the stop button stops
 
-const client = new Client({ user: userName(), changed: draw, state: showConnection });
+const client = new Client({ user: userName(), changed: draw, state: showConnection, forgotten: sayForgotten });
 
 function userName() {
   const asked = new URLSearchParams(location.search).get("user");
@@ -80,6 +80,7 @@ function draw(turn) {
 
 function append(turn) {
   byId("welcome").hidden = true;
+  byId("forget").hidden = false;
   const fragment = byId("turn").content.cloneNode(true);
   translate(fragment);
   const find = (selector) => fragment.querySelector(selector);
@@ -232,15 +233,28 @@ byId("stop").onclick = stop;
 byId("language").onclick = () => speak(language === "ja" ? "en" : "ja");
 byId("fresh").onclick = () => {
   stop();
+  client.begin();
+  clear();
+};
+byId("forget").onclick = () => {
   client.forget();
+  clear();
+};
+
+function sayForgotten() {
+  byId("status").textContent = words().forgotten;
+}
+
+function clear() {
   current = null;
   drawn.clear();
   byId("turns").replaceChildren();
   byId("welcome").hidden = false;
+  byId("forget").hidden = true;
   byId("stop").hidden = true;
   byId("send").hidden = false;
   question.focus();
-};
+}
 
 speak(language);
 client.connect();

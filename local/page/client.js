@@ -1,5 +1,5 @@
 // A shopper's side of the wire (docs/protocol.yaml): turns put together from numbered frames, over connections that come
-// and go. It knows nothing of the page; `changed(turn)` and `state(name)` tell it what to draw.
+// and go. It knows nothing of the page; `changed(turn)`, `state(name)` and `forgotten()` tell it what to draw.
 
 const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 8000;
@@ -10,10 +10,12 @@ export class Client {
   #waitMs = FIRST_WAIT_MS;
   #pinging = 0;
   #turns = new Map(); // by message id
-  #session = null;
+  #session = crypto.randomUUID(); // made here, so that it can be deleted before its first answer
+  #unforgotten = new Set(); // sessions to be deleted, until the server says so
 
-  constructor({ user, changed, state }) {
+  constructor({ user, changed, state, forgotten }) {
     this.user = user;
+    this.forgotten = forgotten;
     this.changed = changed;
     this.state = state;
   }
@@ -44,9 +46,18 @@ export class Client {
     this.#send({ action: "feedback", turn_id: turn.id, rating });
   }
 
-  // The next question begins a conversation of its own.
+  // Delete what was said. A broken connection loses the wish, so it is sent again until it is answered.
   forget() {
-    this.#session = null;
+    if (this.#turns.size > 0) {
+      this.#unforgotten.add(this.#session);
+      this.#sendForget(this.#session);
+    }
+    this.begin();
+  }
+
+  // The next question begins a conversation of its own.
+  begin() {
+    this.#session = crypto.randomUUID();
     this.#turns.clear();
   }
 
@@ -90,6 +101,7 @@ export class Client {
 
   // Ask again what was not begun (the message id makes that safe), and for the rest of what was.
   #catchUp() {
+    for (const session of this.#unforgotten) this.#sendForget(session);
     for (const turn of this.#turns.values()) {
       if (isOver(turn)) continue;
       if (turn.id) this.#send({ action: "resume", turn_id: turn.id, after: turn.seq });
@@ -99,9 +111,12 @@ export class Client {
   }
 
   #sendAsk(turn) {
-    const frame = { action: "ask", message: turn.question, message_id: turn.messageId };
-    if (turn.sessionId) frame.session_id = turn.sessionId; // the same when it is sent again: it is part of what the message is
-    this.#send(frame);
+    // The same when it is sent again: the session is part of what the message is.
+    this.#send({ action: "ask", message: turn.question, message_id: turn.messageId, session_id: turn.sessionId });
+  }
+
+  #sendForget(session) {
+    this.#send({ action: "forget", session_id: session });
   }
 
   #send(frame) {
@@ -110,6 +125,7 @@ export class Client {
 
   #receive(frame) {
     if (frame.turn_id === undefined) {
+      if (frame.type === "forgotten" && this.#unforgotten.delete(frame.session_id)) this.forgotten();
       if (frame.type === "error" || frame.requestId) this.#refused(frame);
       return;
     }
@@ -121,10 +137,7 @@ export class Client {
     }
     turn.seq = frame.seq;
     follow(turn, frame);
-    if (frame.type === "start") {
-      this.#session = frame.session_id;
-      if (turn.unwanted) this.cancel(turn);
-    }
+    if (frame.type === "start" && turn.unwanted) this.cancel(turn);
     this.changed(turn);
   }
 

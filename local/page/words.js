@@ -5,6 +5,8 @@ export const WORDS = {
     other: "English",
     skip: "質問欄へ移動",
     fresh: "新しい会話",
+    forget: "会話を削除",
+    forgotten: "会話を削除しました",
     greeting: "どんな漫画をお探しですか？",
     introduction: "作品のこと、次に読む一冊、在庫や巻数など、何でもお尋ねください。",
     examples: [
@@ -102,6 +104,8 @@ export const WORDS = {
     other: "日本語",
     skip: "Skip to the question",
     fresh: "New conversation",
+    forget: "Delete",
+    forgotten: "The conversation is deleted",
     greeting: "Which manga are you looking for?",
     introduction: "Ask about a work, what to read next, volumes or stock.",
     examples: [

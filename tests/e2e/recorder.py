@@ -50,7 +50,9 @@ def recording(upstream: str) -> Iterator[Recorder]:
 
 
 def accesses(operation: str, call: dict[str, Any]) -> set[Access]:
-    """What a call needs the permission for; a transaction needs those of its parts."""
+    """What a call needs the permission for; a transaction needs those of its parts, a batch its own for each table."""
+    if operation in ("BatchGetItem", "BatchWriteItem"):
+        return {(f"dynamodb:{operation}", table) for table in call["RequestItems"]}
     if operation == "TransactWriteItems":
         parts = [part for item in call["TransactItems"] for part in item.items()]
         return {(f"dynamodb:{IN_TRANSACTIONS[kind]}", write["TableName"]) for kind, write in parts}

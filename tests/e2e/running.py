@@ -117,10 +117,11 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[Running]:
-    """Start a twin on free ports and stop it as Ctrl-C does."""
+def running(*arguments: str, environment: dict[str, str] | None = None, daily: bool = False) -> Iterator[Running]:
+    """Start a twin on free ports and stop it as Ctrl-C does; a `daily` look at the models takes calls and faults."""
     port = free_pair()
-    command = [sys.executable, "-m", "local", "--port", str(port), "--seed", "1", *arguments]
+    chosen = arguments if daily else ("--no-daily", *arguments)
+    command = [sys.executable, "-m", "local", "--port", str(port), "--seed", "1", *chosen]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         yield Running(port, process, _ready(process))

@@ -83,6 +83,13 @@ def test_a_question_is_answered_to_its_end(deployed: Deployed, name: str) -> Non
     assert any("ぁ" <= letter <= "ん" for letter in _text(turn)) == (name == "message-ask-ja")
 
 
+def test_a_session_is_forgotten_whether_it_is_there_or_not(deployed: Deployed) -> None:
+    deployed.run("message-ask-brief-body")
+    for _ in range(2):
+        (frame,) = deployed.run("message-forget-ja").frames
+        assert frame == {"type": "forgotten", "session_id": "sample-session"}
+
+
 def test_a_question_sent_twice_is_answered_by_one_model_call(deployed: Deployed) -> None:
     first, second = deployed.run("message-ask-repeated"), deployed.run("message-ask-repeated")
     assert _text(second) == _text(first)
@@ -176,8 +183,16 @@ def test_a_step_that_does_not_exist_fails_by_the_name_that_the_workflow_catches(
     assert deployed.run("capacity-wrong-step").answer["errorType"] == "WorkflowInputInvalid"
 
 
+def test_a_release_is_rehearsed_by_a_turn_that_a_model_answers_and_that_is_on_the_books(deployed: Deployed) -> None:
+    assert deployed.run("pretraffic-release").answer == {"verdict": "Succeeded", "fault": ""}
+    (turn,) = (it for it in deployed.twin.ask("turns")["turns"] if it["user_id"] == "rehearsal-d-SAMPLE123")
+    assert turn["finish"] == "complete"
+    assert turn["cost_nano_usd"] > 0
+
+
 def test_what_each_function_does_to_tables_is_what_its_role_may_do(deployed: Deployed) -> None:
-    for name in ("message-ask-ja", "message-ask-repeated", "message-cancel", "connect", "disconnect", "capacity-plan"):
+    told = ("message-ask-ja", "message-ask-repeated", "message-cancel", "message-forget-ja", "connect", "disconnect")
+    for name in (*told, "capacity-plan"):
         deployed.run(name)
     template = Template(translate(ROOT / "template.yaml"))
     for function, recorder in deployed.recorders.items():

@@ -139,6 +139,21 @@ def test_a_sample_question_can_be_asked_with_one_press(visit: Callable[..., Page
     expect(page.locator(".turn")).to_have_count(0)
 
 
+@pytest.mark.usefixtures("slow")
+def test_a_conversation_can_be_deleted_also_while_it_is_answered(visit: Callable[..., Page], twin: Running) -> None:
+    page = visit()
+    button = page.get_by_role("button", name="会話を削除")
+    expect(button).to_be_hidden()
+    ask(page, "縞馬の出てくる漫画は?")
+    expect(page.locator(".answer")).to_have_attribute("data-state", "writing", timeout=ANSWER_MS)
+    button.click()
+    expect(page.locator(".turn")).to_have_count(0)
+    expect(page.locator("#status")).to_have_text("会話を削除しました")
+    expect(button).to_be_hidden()
+    until(lambda: twin.get("state")["emulator"]["active_streams"] == 0)
+    until(lambda: "縞馬" not in str(twin.client("dynamodb").scan(TableName="TurnsTable")["Items"]))
+
+
 def test_keys_do_what_the_hint_says(visit: Callable[..., Page]) -> None:
     page = visit()
     box = page.get_by_role("textbox")

@@ -41,13 +41,22 @@ def test_questions_are_answered_in_one_conversation(twin: Running) -> None:
     assert "最初の文字" in said
 
 
+def test_a_conversation_can_be_deleted(twin: Running) -> None:
+    with chat(twin.port, "--language", "en") as process:
+        said, _ = process.communicate("A zebra crossing?\n/forget\nWhat did I ask?\n", timeout=40)
+    assert process.returncode == 0
+    assert said.count("This conversation is deleted.") == 1
+    assert "zebra" not in said.partition("This conversation is deleted.")[2]
+
+
+@pytest.mark.alone
 def test_ctrl_c_stops_the_answer_and_not_the_chat(twin: Running) -> None:
-    twin.put("faults", {"ondemand-haiku": {"fault": "slow", "first_token_ms": 50, "token_ms": 60}})
+    twin.put("faults", {"ondemand-haiku": {"fault": "slow", "first_token_ms": 50, "token_ms": 120}})
     with chat(twin.port, "--language", "en") as process:
         assert process.stdin is not None
         process.stdin.write("How many volumes of Berserk?\n")
         process.stdin.flush()
-        until(lambda: any(stream["said"] > 20 for stream in twin.get("state")["emulator"]["streams"]))
+        until(lambda: any(stream["said"] > 8 for stream in twin.get("state")["emulator"]["streams"]))
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate("", timeout=20)
     assert process.returncode == 0
@@ -55,7 +64,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(twin: Running) -> None:
 
 
 def test_a_broken_connection_is_made_anew(twin: Running) -> None:
-    twin.put("faults", {"ondemand-haiku": {"fault": "slow", "first_token_ms": 50, "token_ms": 25}})
+    twin.put("faults", {"ondemand-haiku": {"fault": "slow", "first_token_ms": 50, "token_ms": 100}})
     with chat(twin.port, "--language", "en") as process:
         assert process.stdin is not None
         process.stdin.write("How many volumes of Berserk?\n")

@@ -148,6 +148,30 @@ def test_a_shopper_who_left_stops_the_model(twin: Running) -> None:
     assert turn["attempts"][0]["estimated"] is True
 
 
+@pytest.mark.usefixtures("slow")
+def test_a_forgotten_session_is_gone_even_while_it_is_answered(twin: Running) -> None:
+    session, secret = f"session-{uuid.uuid4()}", f"秘密の{uuid.uuid4().hex[:8]}"
+    with twin.connect("fumi") as connection, twin.connect("thief") as other:
+        turn_id = ask(connection, f"{secret}を探しています", session_id=session).turn_id
+        send(other, action="forget", session_id=session)
+        assert json.loads(other.recv(timeout=5)) == {"type": "forgotten", "session_id": session}
+        assert secret in ask(connection, "ほかには?", session_id=session).text, "it was not the thief's to forget"
+        send(connection, action="ask", message=f"{secret}の続きは?", session_id=session)
+        assert json.loads(connection.recv(timeout=5))["type"] == "start"
+        with twin.connect("fumi") as second:
+            for _ in range(2):
+                send(second, action="forget", session_id=session)
+                assert json.loads(second.recv(timeout=5)) == {"type": "forgotten", "session_id": session}
+            assert list(frames(connection))[-1]["finish"] == "cancelled"
+            send(second, action="resume", turn_id=turn_id)
+            assert [frame["code"] for frame in frames(second)] == ["turn_unknown"]
+        assert secret not in ask(connection, "ほかには?", session_id=session).text
+    tables = twin.client("dynamodb")
+    assert not [
+        name for name in tables.list_tables()["TableNames"] if secret in str(tables.scan(TableName=name)["Items"])
+    ]
+
+
 def test_feedback_and_ping(twin: Running) -> None:
     with twin.connect("fay") as connection:
         answer = ask(connection, ENGLISH)

@@ -60,13 +60,16 @@ def reach(handler: Path) -> set[Path]:
     return files
 
 
+COUNTERS = ("count", "percent")
+
+
 def counted() -> set[str]:
     """The metrics that the shipped code counts."""
     return {
         node.args[0].value
         for file in (*modules(), *handlers())
         for node in ast.walk(parsed(file))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "count"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in COUNTERS
         if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
     }
 

@@ -143,6 +143,8 @@ class Deployment:
     def _made(self, name: str, attribute: str = "") -> str:
         assert name in self.template.resources, f"there is no {name}"
         assert self._is(self.template.resources[name]), f"{name} is referred to and not made"
+        if self.template.resources[name]["Type"] == "AWS::Lambda::Alias":
+            return f"arn:aws:lambda:ap-northeast-1:123456789012:function:<{name}>:live"
         return f"<{name}.{attribute}>" if attribute else f"<{name}>"
 
     def _is(self, it: dict[str, Any]) -> bool:

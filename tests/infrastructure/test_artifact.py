@@ -101,9 +101,8 @@ def test_the_hash_does_not_change_with_what_python_leaves_behind(sources: Path) 
     assert artifact.code_sha(sources, {}) == before
 
 
-def test_overrides_are_those_of_the_environment_with_ours_over_them() -> None:
-    outcome = CliRunner().invoke(artifact.main, ["overrides", "prod", "Architecture=x86_64", "ReservedConcurrency=7"])
-    chosen = artifact.parameters(outcome.output.split())
+def test_an_environment_is_deployed_with_its_parameters_and_ours_over_them() -> None:
+    chosen = artifact.deployed_with("prod", ("Architecture=x86_64", "ReservedConcurrency=7"))
     assert chosen["Stage"] == "prod"
     assert chosen["Architecture"] == "x86_64"
     assert chosen["ReservedConcurrency"] == "7"
@@ -111,9 +110,14 @@ def test_overrides_are_those_of_the_environment_with_ours_over_them() -> None:
 
 
 def test_an_unknown_environment_is_refused_with_those_there_are() -> None:
-    outcome = CliRunner().invoke(artifact.main, ["overrides", "production"])
-    assert outcome.exit_code == 2
-    assert "dev, staging, prod" in outcome.output
+    with pytest.raises(click.UsageError, match="dev, staging, prod"):
+        artifact.deployed_with("production", ())
+
+
+def test_a_build_says_what_it_was_made_from(build: Path) -> None:
+    assert artifact.built_from(build) == ""
+    CliRunner().invoke(artifact.main, ["slim", str(build)])
+    assert artifact.built_from(build) == artifact.code_sha(artifact.ROOT, {})
 
 
 def _tag() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,10 +16,13 @@ from aws_lambda_powertools.utilities.parser.models import (
 from pydantic import ValidationError
 
 from local import invoke
+from mangaassist.advice import request
 from mangaassist.capacity.steps import STEP
 from mangaassist.chat import frames
 from mangaassist.errors import InvalidRequest
+from mangaassist.money.bookkeeper import Ordered
 from mangaassist.settings import Settings
+from pretraffic import Hook
 from tests.infrastructure.cloudformation import ROOT
 
 if TYPE_CHECKING:
@@ -35,8 +39,12 @@ MODELS: dict[str, type[BaseModel]] = {
     "disconnect": APIGatewayWebSocketDisconnectEventModel,
 }
 CAPACITY = [file for file in EVENTS if file.stem.startswith("capacity-")]
+ORDERS = [file for file in EVENTS if file.stem.startswith("reconcile-")]
+PROFILES = [file for file in EVENTS if file.stem.startswith("advisor-")]
 UPLOADS = [file for file in EVENTS if file.stem.startswith("ingest-")]
-FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS)]
+SCHEDULED = [file for file in EVENTS if file.stem.startswith("lifecycle-")]
+HOOKS = [file for file in EVENTS if file.stem.startswith("pretraffic-")]
+FROM_GATEWAY = [file for file in EVENTS if file not in (*CAPACITY, *UPLOADS, *PROFILES, *ORDERS, *SCHEDULED, *HOOKS)]
 NOT_SERVED = {
     "malformed": "bad_json",
     "unknown-action": "unknown_action",
@@ -53,7 +61,16 @@ def _function(file: Path) -> str:
 
 
 def test_every_function_has_events() -> None:
-    assert {_function(file) for file in EVENTS} == {"authorizer", "capacity", "ingest", *MODELS}
+    assert {_function(file) for file in EVENTS} == {
+        "authorizer",
+        "advisor",
+        "capacity",
+        "ingest",
+        "lifecycle",
+        "pretraffic",
+        "reconcile",
+        *MODELS,
+    }
 
 
 @pytest.mark.parametrize("file", CAPACITY, ids=lambda file: file.stem)
@@ -66,6 +83,16 @@ def test_events_of_the_workflow_are_steps_that_it_takes(file: Path) -> None:
         assert STEP.validate_python(event).step == event["step"]
 
 
+@pytest.mark.parametrize("file", PROFILES, ids=lambda file: file.stem)
+def test_events_of_the_advisor_are_requests_that_it_reads(file: Path) -> None:
+    assert request.read(_read(file)).profile
+
+
+@pytest.mark.parametrize("file", ORDERS, ids=lambda file: file.stem)
+def test_events_of_the_bookkeeper_are_days(file: Path) -> None:
+    assert Ordered.model_validate(_read(file)).of(date(2026, 11, 26)) == date(2026, 11, 25)
+
+
 @pytest.mark.parametrize("file", UPLOADS, ids=lambda file: file.stem)
 def test_events_of_uploads_are_what_the_rule_lets_through(file: Path, template: Template) -> None:
     event = _read(file)
@@ -75,6 +102,17 @@ def test_events_of_uploads_are_what_the_rule_lets_through(file: Path, template: 
     assert [upload.source] == pattern["source"]
     assert [upload.detail_type] == pattern["detail-type"]
     assert upload.detail.object.key.endswith(tuple(it["suffix"] for it in pattern["detail"]["object"]["key"]))
+
+
+@pytest.mark.parametrize("file", SCHEDULED, ids=lambda file: file.stem)
+def test_events_of_the_schedule_are_its_input(file: Path, template: Template) -> None:
+    schedule = template.of_type("AWS::Scheduler::Schedule")["LifecycleFunctionDaily"]
+    assert _read(file) == json.loads(schedule["Target"]["Input"])
+
+
+@pytest.mark.parametrize("file", HOOKS, ids=lambda file: file.stem)
+def test_events_of_deployments_are_what_the_hook_takes(file: Path) -> None:
+    assert Hook.model_validate(_read(file)).deployment_id == "d-SAMPLE123"
 
 
 @pytest.mark.parametrize("file", FROM_GATEWAY, ids=lambda file: file.stem)

@@ -19,12 +19,28 @@ if TYPE_CHECKING:
 
 ROLES = {
     f"{name}Function": f"{name}FunctionRole"
-    for name in ("Authorizer", "Connect", "Message", "Disconnect", "Capacity", "Ingest")
+    for name in (
+        "Authorizer",
+        "Connect",
+        "Message",
+        "Disconnect",
+        "Capacity",
+        "Ingest",
+        "Advisor",
+        "Reconcile",
+        "Lifecycle",
+        "Pretraffic",
+    )
+}
+SCHEDULED = {  # what starts a function, which, and where it tells that it could not
+    "ReconcileFunctionDailyRole": ("ReconcileFunctionAliaslive", "CapacityDeadLetters"),
+    "LifecycleFunctionDailyRole": ("LifecycleFunctionAliaslive", "LifecycleDeadLetters"),
 }
 ALL_CHOICES = ("HasExtraModels", "HasGuardrail", "RoutesToClaude3", "HasSearch")
 REGION, ACCOUNT = PSEUDO_PARAMETERS["AWS::Region"], PSEUDO_PARAMETERS["AWS::AccountId"]
 JAPAN = ("ap-northeast-1", "ap-northeast-3")  # where a jp. profile may route to
 LISTS = {"bedrock:ListProvisionedModelThroughputs", "bedrock:ListFoundationModels", "servicequotas:ListServiceQuotas"}
+METRICS = {"cloudwatch:GetMetricData"}
 BESIDES_TABLES = {
     "MessageFunction": {
         "bedrock:InvokeModelWithResponseStream",
@@ -32,6 +48,9 @@ BESIDES_TABLES = {
         "bedrock:ApplyGuardrail",
         "execute-api:ManageConnections",
     },
+    "LifecycleFunction": {"bedrock:InvokeModelWithResponseStream", "bedrock:ListFoundationModels"},
+    "ReconcileFunction": METRICS,
+    "PretrafficFunction": {"lambda:InvokeFunction", "codedeploy:PutLifecycleEventHookExecutionStatus"},
     "IngestFunction": {"bedrock:InvokeModel", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "sqs:SendMessage"},
 }
 ORIGINS = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/AllowedOriginsParameter"
@@ -63,28 +82,37 @@ def test_roles_hold_nothing_but_their_policies_and_the_right_to_log(template: Te
         assert [template.filled(it) for it in managed if it != {"Ref": "AWS::NoValue"}] == [
             "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
         ]
-    others = {name for name in roles if name.startswith("ProvisionedThroughput")}
-    assert set(roles) - others == {*ROLES.values(), "GatewayWritesLogs"}
+    others = {name for name in roles if name.startswith("ProvisionedThroughput") or name in SCHEDULED}
+    assert set(roles) - others == {*ROLES.values(), "GatewayWritesLogs", "ReleaseRole"}
+
+
+@pytest.mark.parametrize("role", SCHEDULED)
+def test_who_starts_a_function_on_schedule_can_do_nothing_else(template: Template, role: str) -> None:
+    started, letters = SCHEDULED[role]
+    for statement in template.statements(role):
+        actions = set(listed(statement["Action"]))
+        assert actions in ({"lambda:InvokeFunction"}, {"sqs:SendMessage"})
+        assert statement["Resource"] in ({"Ref": started}, {"Fn::GetAtt": [letters, "Arn"]})
 
 
 @pytest.mark.parametrize("function", ROLES)
 def test_no_action_and_no_resource_is_a_wildcard(template: Template, function: str) -> None:
     for action, resources in granted(template, function, *ALL_CHOICES).items():
         assert "*" not in action
-        for resource in resources - ({"*"} if action in LISTS else set()):
+        for resource in resources - ({"*"} if action in LISTS | METRICS else set()):
             name = resource.split(":")[-1]
             assert not name.startswith("*"), resource
             assert "::*" not in resource, resource
 
 
-def test_lists_that_know_no_resources_are_all_that_is_granted_on_everything(template: Template) -> None:
+def test_lists_and_metrics_that_know_no_resources_are_all_that_is_granted_on_everything(template: Template) -> None:
     everything = {
         action
         for function in ROLES
         for action, resources in granted(template, function, *ALL_CHOICES).items()
         if "*" in resources
     }
-    assert everything == LISTS
+    assert everything == LISTS | METRICS
 
 
 @pytest.mark.parametrize("function", ROLES)
@@ -110,7 +138,9 @@ def test_the_reading_of_the_code_sees_clients_of_every_name(
     assert {("batch_get_item", "products_table"), ("query", "answers_table")} <= calls  # polled
 
 
-def test_only_the_message_function_may_ask_models_for_answers_and_write_to_shoppers(template: Template) -> None:
+def test_only_those_who_need_to_may_ask_models_and_only_the_message_function_writes_to_shoppers(
+    template: Template,
+) -> None:
     for function in ROLES:
         actions = set(granted(template, function, *ALL_CHOICES))
         others = {action for action in actions if not action.startswith(("dynamodb:", "ssm:"))}
@@ -218,8 +248,26 @@ def test_exactly_the_models_of_the_policy_in_force_can_be_called(
         if target.backend == "bedrock" and not target.published_capacity_only
         for arn in arns_of(chosen.models[target.model].id, target.region)
     }
-    may = granted(template, "MessageFunction", *held)["bedrock:InvokeModelWithResponseStream"]
-    assert {arn for arn in may if ":provisioned-model/" not in arn} == wanted
+    for function in ("MessageFunction", "LifecycleFunction"):
+        may = granted(template, function, *held)["bedrock:InvokeModelWithResponseStream"]
+        assert {arn for arn in may if ":provisioned-model/" not in arn} == wanted
+
+
+def test_a_probe_is_no_reason_to_call_what_was_bought(template: Template) -> None:
+    may = granted(template, "LifecycleFunction", *ALL_CHOICES)["bedrock:InvokeModelWithResponseStream"]
+    assert not [arn for arn in may if ":provisioned-model/" in arn]
+
+
+def test_the_daily_look_is_started_by_its_schedule_alone(template: Template) -> None:
+    statements = template.statements("LifecycleFunctionDailyRole")
+    assert {action for it in statements for action in listed(it["Action"])} == {
+        "lambda:InvokeFunction",
+        "sqs:SendMessage",
+    }
+    assert {str(it["Resource"]) for it in statements} == {
+        "{'Ref': 'LifecycleFunctionAliaslive'}",
+        "{'Fn::GetAtt': ['LifecycleDeadLetters', 'Arn']}",
+    }
 
 
 def test_provisioned_throughput_is_called_where_the_policies_expect_it(template: Template) -> None:
@@ -285,3 +333,14 @@ def done(template: Template, function: str, operations: dict[str, str], root: Pa
 def _resources(statement: dict[str, Any]) -> list[Any]:
     split = {"Fn::Split": [",", {"Ref": "ExtraModelArns"}]}
     return [] if statement["Resource"] == split else listed(statement["Resource"])
+
+
+@pytest.mark.parametrize("function", ["AdvisorFunction", "ReconcileFunction"])
+def test_who_reads_the_ledger_reads_nothing_that_was_said(template: Template, function: str) -> None:
+    (reading,) = (
+        it for it in template.statements(ROLES[function]) if template.filled(it["Resource"]) == "arn:TurnsTable"
+    )
+    assert reading["Condition"] == {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": "LEDGER#*"},
+        "Null": {"dynamodb:LeadingKeys": "false"},  # a request without a key would match all of none
+    }

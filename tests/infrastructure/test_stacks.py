@@ -79,7 +79,7 @@ def test_two_stacks_of_one_account_do_not_take_each_others_names(template: Templ
 def test_make_validate_lints_every_nested_template(template: Template) -> None:
     assert "cfn-lint -- stacks/*.yaml" in (ROOT / "Makefile").read_text("utf-8")
     linted = {it["TemplateURL"] for it in template.of_type("AWS::CloudFormation::Stack").values()}
-    assert linted == {f"stacks/{file.name}" for file in (ROOT / "stacks").iterdir()}
+    assert linted | {"stacks/setup.yaml"} == {f"stacks/{file.name}" for file in (ROOT / "stacks").iterdir()}
 
 
 def test_every_environment_may_deploy_nested_stacks() -> None:

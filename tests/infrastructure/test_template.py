@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from mangaassist import observability
-from mangaassist.chat import report
 from mangaassist.settings import Settings
-from tests.infrastructure import code
 from tests.infrastructure.cloudformation import chosen_by
+from tests.infrastructure.deployment import Deployment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,21 +20,27 @@ if TYPE_CHECKING:
     from tests.infrastructure.cloudformation import Template
 
 GATEWAY_LIMIT_S = 29
-# What AWS itself measures: the dimension, what that names, and the metrics that we watch.
-WATCHED = {
-    "AWS/Lambda": ("FunctionName", "AWS::Lambda::Function", {"Errors", "Throttles", "Duration"}),
-    "AWS/States": ("StateMachineArn", "AWS::StepFunctions::StateMachine", {"ExecutionsFailed", "ExecutionsTimedOut"}),
-    "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
-}
-NAMES = ("authorizer", "connect", "message", "disconnect", "capacity", "ingest")
+NAMES = (
+    "authorizer",
+    "connect",
+    "message",
+    "disconnect",
+    "capacity",
+    "ingest",
+    "advisor",
+    "reconcile",
+    "lifecycle",
+    "pretraffic",
+)
 BEHIND_THE_GATEWAY = ("AuthorizerFunction", "ConnectFunction", "MessageFunction", "DisconnectFunction")
+ON_INSTANCES = "MessageOnInstancesFunction"  # the message function once more
 NEVER_EXPIRE, CACHES = {"ProductsTable"}, {"AnswersTable"}
 
 
 def test_one_word_per_function_in_folder_file_handler_and_logical_id(
     functions: dict[str, dict[str, Any]], root: Path
 ) -> None:
-    assert set(functions) == {f"{name.capitalize()}Function" for name in NAMES}
+    assert set(functions) - {ON_INSTANCES} == {f"{name.capitalize()}Function" for name in NAMES}
     for name in NAMES:
         function = functions[f"{name.capitalize()}Function"]
         assert function["Handler"] == f"{name}.handler"
@@ -60,6 +64,7 @@ def test_every_function_logs_json_to_a_group_with_retention(
     groups = template.of_type("AWS::Logs::LogGroup")
     assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
     used = [function["LoggingConfig"]["LogGroup"]["Ref"] for function in functions.values()]
+    used.remove("MessageLogGroup")  # where the message function logs on instances too
     assert sorted([*used, "AccessLogGroup", "ProvisionedThroughputLogGroup"]) == sorted(groups)
     assert {function["LoggingConfig"]["LogFormat"] for function in functions.values()} == {"JSON"}
 
@@ -101,9 +106,9 @@ def test_routes_lead_to_aliases(template: Template) -> None:
     assert set(routes) == {"$connect", "$default", "$disconnect"}
     integrations = template.of_type("AWS::ApiGatewayV2::Integration")
     reached = {
-        key: integrations[route["Target"]["Fn::Join"][1][1]["Ref"]]["IntegrationUri"]["Fn::Sub"][1]["FunctionArn"][
-            "Ref"
-        ]
+        key: chosen_by(
+            integrations[route["Target"]["Fn::Join"][1][1]["Ref"]]["IntegrationUri"]["Fn::Sub"][1]["FunctionArn"], ()
+        )["Ref"]
         for key, route in routes.items()
     }
     assert reached == {
@@ -150,7 +155,7 @@ def test_tables_are_encrypted_expire_their_items_and_outlive_their_stack(templat
         "AnswersTable",
     }
     for name, table in tables.items():
-        assert table["SSESpecification"] == {"SSEEnabled": True}
+        assert chosen_by(table["SSESpecification"], ()) == {"SSEEnabled": True}
         assert table["BillingMode"] == "PAY_PER_REQUEST"
         if name in NEVER_EXPIRE:
             assert "TimeToLiveSpecification" not in table
@@ -179,7 +184,7 @@ def test_uploads_travel_by_tls_alone_are_seen_by_nobody_else_and_go_after_90_day
     ((name, bucket),) = template.of_type("AWS::S3::Bucket").items()
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    (encryption,) = chosen_by(bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"], ())
     assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
     (rule,) = bucket["LifecycleConfiguration"]["Rules"]
     assert (rule["Status"], rule["ExpirationInDays"], "Prefix" in rule) == ("Enabled", 90, False)
@@ -205,7 +210,7 @@ def test_an_upload_starts_its_ingestion_and_is_never_lost_without_a_word(templat
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert (statement["Resource"], statement["Principal"]) == (queue, {"Service": "events.amazonaws.com"})
     assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule_name, "Arn"]}}}
-    ((_, failures),) = template.of_type("AWS::Lambda::EventInvokeConfig").items()
+    failures = template.of_type("AWS::Lambda::EventInvokeConfig")["IngestFunctionEventInvokeConfig"]
     assert (failures["FunctionName"], failures["Qualifier"]) == ({"Ref": "IngestFunction"}, "live")
     assert (failures["MaximumRetryAttempts"], failures["MaximumEventAgeInSeconds"]) == (2, 6 * 3600)
     assert failures["DestinationConfig"] == {"OnFailure": {"Destination": queue}}
@@ -214,7 +219,8 @@ def test_an_upload_starts_its_ingestion_and_is_never_lost_without_a_word(templat
 def test_every_queue_of_dead_letters_is_kept_two_weeks_encrypted_and_alarmed(template: Template) -> None:
     queues = template.of_type("AWS::SQS::Queue")
     for queue in queues.values():
-        assert (queue["MessageRetentionPeriod"], queue["SqsManagedSseEnabled"]) == (14 * 86400, True)
+        encrypted = chosen_by(queue["SqsManagedSseEnabled"], ())
+        assert (queue["MessageRetentionPeriod"], encrypted) == (14 * 86400, True)
     alarms = template.of_type("AWS::CloudWatch::Alarm").values()
     watched = [alarm["Dimensions"][0]["Value"] for alarm in alarms if alarm["Namespace"] == "AWS/SQS"]
     assert sorted(it["Fn::GetAtt"][0] for it in watched) == sorted(queues)
@@ -225,26 +231,25 @@ def test_the_idempotency_table_is_as_powertools_lays_it_out(template: Template) 
     assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
 
 
-def test_snapstart_and_provisioned_concurrency_exclude_each_other(template: Template) -> None:
-    conditions = template.document["Conditions"]
-    assert conditions["StartsFromSnapshot"] == {"Fn::Equals": [{"Ref": "ColdStart"}, "snapstart"]}
-    assert conditions["StartsProvisioned"] == {"Fn::Equals": [{"Ref": "ColdStart"}, "provisioned"]}
-    function = template.of_type("AWS::Lambda::Function")["MessageFunction"]
-    alias = template.of_type("AWS::Lambda::Alias")["MessageFunctionAliaslive"]
-    nothing = {"Ref": "AWS::NoValue"}
-    warm = {"ProvisionedConcurrentExecutions": {"Ref": "ProvisionedConcurrency"}}
-    for condition, snapshot, provisioned in (
-        ("StartsFromSnapshot", {"ApplyOn": "PublishedVersions"}, nothing),
-        ("StartsProvisioned", nothing, warm),
-        ("neither", nothing, nothing),
-    ):
-        assert chosen_by(function["SnapStart"], (condition,)) == snapshot
-        assert chosen_by(alias["ProvisionedConcurrencyConfig"], (condition,)) == provisioned
+@pytest.mark.parametrize(
+    ("chosen", "snapshot", "is_warm"),
+    [("none", None, False), ("snapstart", {"ApplyOn": "PublishedVersions"}, False), ("provisioned", None, True)],
+)
+def test_snapstart_and_provisioned_concurrency_exclude_each_other(
+    template: Template, chosen: str, snapshot: Any, is_warm: bool
+) -> None:
+    deployment = Deployment(template, {"ColdStart": chosen})
+    assert deployment.resources["MessageFunction"].get("SnapStart") == snapshot
+    assert ("MessageConcurrency" in deployment.resources) == is_warm
 
 
 @pytest.mark.parametrize(
     ("parameter", "least", "most"),
-    [("MessageMemory", 1024, 3008), ("ProvisionedConcurrency", 10, 50)],
+    [
+        ("MessageMemory", 1024, 3008),
+        ("ProvisionedConcurrency", 10, 1000),
+        ("PeakProvisionedConcurrency", 10, 1000),
+    ],
 )
 def test_bounds_of_parameters(template: Template, parameter: str, least: int, most: int) -> None:
     bounds = template.parameters[parameter]
@@ -260,59 +265,6 @@ def test_every_parameter_and_output_is_explained(template: Template) -> None:
 def test_every_parameter_is_bounded(template: Template) -> None:
     bounds = {"AllowedValues", "AllowedPattern", "MinLength", "MinValue"}
     assert [name for name, it in template.parameters.items() if not bounds & set(it)] == []
-
-
-def test_every_alarm_watches_something_that_exists(template: Template) -> None:
-    for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
-        (dimension,) = alarm["Dimensions"]
-        if alarm["Namespace"] in WATCHED:
-            name, kind, metrics = WATCHED[alarm["Namespace"]]
-            assert alarm["MetricName"] in metrics
-            assert dimension["Name"] == name
-            (watched,) = dimension["Value"].values()
-            assert (watched if isinstance(watched, str) else watched[0]) in template.of_type(kind)
-        else:
-            assert alarm["MetricName"] in code.counted()
-            assert alarm["Namespace"] == observability.NAMESPACE
-            assert dimension == {"Name": "service", "Value": observability.SERVICE}
-
-
-def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template) -> None:
-    alarms = template.of_type("AWS::CloudWatch::Alarm").values()
-    watched = {alarm["MetricName"] for alarm in alarms}
-    assert watched == {
-        "Errors",
-        "InvalidPolicy",
-        "TargetRefused",
-        "LedgerWriteFailed",
-        "CapacityNotServing",
-        "CapacityStray",
-        "ExecutionsFailed",
-        "ExecutionsTimedOut",
-        "IngestFailedRows",
-        "ApproximateNumberOfMessagesVisible",
-    }
-    for alarm in alarms:
-        assert alarm["AlarmDescription"]
-        assert alarm["Statistic"] == ("Maximum" if alarm["Namespace"] == "AWS/SQS" else "Sum")
-        is_of_ticks = alarm["MetricName"] in ("CapacityNotServing", "ExecutionsFailed")  # of every fifth minute
-        period_s = 600 if is_of_ticks else 60
-        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (period_s, 1)
-        assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
-        assert alarm["TreatMissingData"] == "notBreaching"
-        assert chosen_by(alarm["AlarmActions"], ("HasAlarmTopic",)) == [{"Ref": "AlarmTopicArn"}]
-        assert chosen_by(alarm["AlarmActions"], ()) == [{"Ref": "NoticesTopic"}]
-
-
-def test_a_counter_is_emitted_where_its_alarm_looks_for_it(capsys: pytest.CaptureFixture[str]) -> None:
-    observability.metrics.clear_metrics()  # what other tests have left
-    report.invalid_policy(1, "a test")
-    observability.metrics.flush_metrics()
-    emitted = next(json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line)
-    (directive,) = emitted["_aws"]["CloudWatchMetrics"]
-    assert (directive["Namespace"], directive["Dimensions"]) == (observability.NAMESPACE, [["service"]])
-    assert directive["Metrics"] == [{"Name": "InvalidPolicy", "Unit": "Count"}]
-    assert emitted["service"] == observability.SERVICE
 
 
 def test_nothing_is_logged_below_info(functions: dict[str, dict[str, Any]]) -> None:
@@ -340,11 +292,6 @@ def test_every_environment_of_samconfig_deploys_with_parameters_that_the_templat
         assert chosen["Stage"] == name
         for parameter, value in chosen.items():
             _accepts(template.parameters[parameter], value.strip('"'))
-
-
-def test_prod_keeps_room_for_500_turns_at_once(root: Path) -> None:
-    prod = tomllib.loads((root / "samconfig.toml").read_text("utf-8"))["prod"]["deploy"]["parameters"]
-    assert "ReservedConcurrency=500" in prod["parameter_overrides"]
 
 
 def test_prod_keeps_search_awake_once_it_is_on_and_nothing_that_costs_while_idle_is_on_by_itself(

@@ -90,7 +90,9 @@ def source() -> dict[str, Any]:
 
 @pytest.fixture
 def schedules(template: Template) -> dict[str, dict[str, Any]]:
-    return template.of_type("AWS::Scheduler::Schedule")
+    """Those of the workflow."""
+    schedules = template.of_type("AWS::Scheduler::Schedule")
+    return {name: it for name, it in schedules.items() if name.startswith("ProvisionedThroughput")}
 
 
 @pytest.fixture

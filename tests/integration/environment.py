@@ -53,6 +53,7 @@ class Context:
     """What Lambda tells a function of itself."""
 
     function_name: str = "function"
+    function_version: str = "7"
     memory_limit_in_mb: int = 512
     invoked_function_arn: str = "arn:aws:lambda:ap-northeast-1:123456789012:function:function:live"
     aws_request_id: str = "9a0f3c1e-0000-4000-8000-000000000000"

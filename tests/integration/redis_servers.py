@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mangaassist.knowledge.cache.resp import Command, Login, Reply
 
 READY_S = 10
-USER, PASSWORD = "message", "a-signed-request"
+USER, PASSWORD = "message", "a-signed-request"  # pragma: allowlist secret
 OWNER = ("default", "of-the-tests")  # who may do everything
 STACK = Path(__file__).parents[2] / "stacks" / "cache.yaml"
 KINDS = ("plain", "tls", "user", "cluster")  # each is what the one before it is not; the cluster is what AWS runs

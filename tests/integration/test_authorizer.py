@@ -323,3 +323,17 @@ def test_an_event_that_cannot_be_read_is_not_quoted(issuer: Issuer) -> None:
         authorizer.handler(event, environment.Context())
     assert "secret" not in str(failure.value)
     assert "input_value" not in str(failure.value)
+
+
+def test_a_handshake_that_cannot_be_judged_counts_against_the_version_and_a_refused_one_does_not(
+    issuer: Issuer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exception, match=UNAUTHORIZED):
+        authorize("authorizer-query-token", issuer.token(exp=1))
+    assert "VersionFailed" not in capsys.readouterr().out
+    authorizer.verifier.cache_clear()
+    issuer.close()
+    with pytest.raises(IssuerUnreachable):
+        authorize("authorizer-query-token", issuer.token())
+    (line,) = (json.loads(line) for line in capsys.readouterr().out.splitlines() if "VersionFailed" in line)
+    assert (line["function"], line["version"], line["VersionFailed"]) == ("function", "7", [1.0])

@@ -6,10 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.e2e.running import running
 from tests.integration.endpoint_calls import NAME, TARGET, fast
 from tests.integration.test_endpoint_command import BRIEF, said
+from tools.ledger import main as ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +61,18 @@ def test_one_answer_streams_to_its_end_and_is_in_the_metrics(twin: Running) -> N
     shown = of_twin(twin, "metrics", "--hours", "24").stdout
     assert "busiest period" in shown
     assert "ml.g5.2xlarge: $1.89 an hour by the brief's table 4.2, which is not verified" in shown
+
+
+def test_the_days_books_have_the_instances_hours_and_what_of_them_was_idle(twin: Running) -> None:
+    assert of_twin(twin, "invoke", "ワンピースに似た作品は?").exit_code == 0
+    told = CliRunner(mix_stderr=False).invoke(ledger, ["--twin", twin.page, "--json"])
+    assert told.exit_code == 0, told.stderr
+    (hours,) = json.loads(told.stdout)["hours"]
+    assert hours["what"] == f"{NAME}, main, instances"
+    assert hours["answers"] >= 1
+    assert 0 < hours["idle_usd"] <= hours["cost_usd"] == pytest.approx(1.89 * hours["hours"])
+    assert not hours["is_price_verified"]
+    assert "instances" in CliRunner(mix_stderr=False).invoke(ledger, ["--twin", twin.page]).stdout
 
 
 def metrics_of(twin: Running) -> dict[str, Any]:

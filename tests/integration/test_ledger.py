@@ -257,6 +257,7 @@ def test_a_line_tells_everything_of_a_turn_but_what_was_said(
         "user_class": "",
         "tier": "",
         "reason": "offpeak_simple",
+        "kind": "",
         "finish": "complete",
         "first_text_ms": 512,
         "total_ms": 2600,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mangaassist.chat.sessions import DAY_S, Session, SessionStore, trim
+from mangaassist.chat.sessions import DAY_S, FORGETTING_S, Session, SessionStore, trim
 from mangaassist.errors import InvalidRequest, StoreUnavailable
 from mangaassist.routing.backends import Message
 from mangaassist.tokens import estimate
@@ -185,6 +185,56 @@ def test_an_id_that_became_anothers_meanwhile_is_left_to_them(sessions: SessionS
     assert said(sessions.load("s", "alice", PLENTY).history) == ["mine"]
 
 
+# -- forgotten on request ----------------------------------------------------------------------------------------------
+
+
+def test_a_forgotten_session_is_empty_and_can_be_begun_again(sessions: SessionStore, dynamodb: DynamoDBClient) -> None:
+    remember(sessions, sessions.load("s", "alice", PLENTY), "a secret")
+    for _ in range(2):
+        sessions.forget("s", "alice")
+        assert sessions.load("s", "alice", PLENTY).history == ()
+    assert "secret" not in str(tables.everything(dynamodb, TURNS))
+    remember(sessions, sessions.load("s", "alice", PLENTY), "new")
+    assert said(sessions.load("s", "alice", PLENTY).history) == ["new"]
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(choices=st.lists(st.integers(0, 3), max_size=16), begun=st.booleans())
+def test_a_turn_that_began_before_never_writes_into_a_forgotten_session(
+    sessions: SessionStore, door: Door, choices: list[int], begun: bool
+) -> None:
+    session_id = next(fresh)
+    if begun:
+        remember(sessions, sessions.load(session_id, "alice", PLENTY), "earlier")
+    loaded = sessions.load(session_id, "alice", PLENTY)
+    interleaved(
+        door,
+        choices,
+        partial(remember, sessions, loaded, "meanwhile"),
+        partial(remember, sessions, loaded, "at the same time"),
+        partial(sessions.forget, session_id, "alice"),
+    )
+    assert sessions.load(session_id, "alice", PLENTY).history == ()
+
+
+def test_what_is_left_of_a_forgotten_session_holds_no_text_and_expires_in_minutes(
+    sessions: SessionStore, dynamodb: DynamoDBClient, clock: FakeClock
+) -> None:
+    remember(sessions, sessions.load("s", "alice", PLENTY), "a secret")
+    sessions.forget("s", "alice")
+    row = tables.get(dynamodb, TURNS, "SESSION#s", "SESSION")
+    assert (row["history"], row["expires_at"]) == ([], int(clock.now_s()) + FORGETTING_S)
+    clock.sleep(FORGETTING_S)
+    remember(sessions, sessions.load("s", "bob", PLENTY), "mine")
+    assert said(sessions.load("s", "bob", PLENTY).history) == ["mine"]
+
+
+def test_nobody_can_have_the_session_of_another_forgotten(sessions: SessionStore) -> None:
+    remember(sessions, sessions.load("s", "alice", PLENTY), "mine")
+    sessions.forget("s", "mallory")
+    assert said(sessions.load("s", "alice", PLENTY).history) == ["mine"]
+
+
 def test_a_table_out_of_reach_is_told(sessions: SessionStore, door: Door) -> None:
     session = sessions.load("s", "alice", PLENTY)
     door.close()
@@ -192,3 +242,5 @@ def test_a_table_out_of_reach_is_told(sessions: SessionStore, door: Door) -> Non
         sessions.load("s", "alice", PLENTY)
     with pytest.raises(StoreUnavailable):
         remember(sessions, session, "lost")
+    with pytest.raises(StoreUnavailable):
+        sessions.forget("s", "alice")

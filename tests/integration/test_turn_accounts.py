@@ -59,17 +59,20 @@ class House:
         )
         ledger = Ledger(dynamodb, unrepeated=dynamodb, situation_table=SITUATION, turns_table=TURNS, now_s=clock.now_s)
         turns = TurnStore(dynamodb, TURNS, now_s=clock.now_s)
+        sessions = SessionStore(dynamodb, TURNS, ttl_days=30, now_s=clock.now_s)
         stores = Stores(
             connections=ConnectionStore(dynamodb, CONNECTIONS, clock.now_s),
             once=Once(dynamodb, IDEMPOTENCY),
             situation=situation,
-            sessions=SessionStore(dynamodb, TURNS, ttl_days=30, now_s=clock.now_s),
+            sessions=sessions,
             turns=turns,
             ledger=ledger,
             utilisation=Utilisation(dynamodb, unrepeated=dynamodb, situation_table=SITUATION, now_s=clock.now_s),
             research=Research(Search(cast("Any", FakeShelf(clock)), None, None, clock.monotonic), None),
         )
-        followup = Followup(turns, self.poster, now_s=clock.now_s, monotonic=clock.monotonic, sleep=clock.sleep)
+        followup = Followup(
+            turns, sessions, self.poster, now_s=clock.now_s, monotonic=clock.monotonic, sleep=clock.sleep
+        )
         conversation = Conversation(
             stores=stores,
             failover=Failover(
@@ -84,16 +87,24 @@ class House:
 
     def ask(self, message: str = QUESTION, **fields: str) -> list[dict[str, Any]]:
         """Ask, and give the frames that came back."""
+        return self.say(action="ask", message=message, **fields)
+
+    def say(self, **frame: str) -> list[dict[str, Any]]:
+        """Send a frame, and give those that came back."""
         inbox = self.poster.inbox.setdefault(ALICE.connection_id, [])
         before, began = len(inbox), self.clock.monotonic()
         deadline = Deadline(at=began + 27, arrived_at=began, monotonic=self.clock.monotonic)
-        body = json.dumps({"action": "ask", "message": message} | fields, ensure_ascii=False)
+        body = json.dumps(frame, ensure_ascii=False)
         context: Any = Context()
         self._reception.receive(body, ALICE, deadline, context)
         return inbox[before:]
 
     def rows(self, table: str, prefix: str = "") -> list[dict[str, Any]]:
         return [row for row in tables.everything(self.dynamodb, table) if row.get("pk", "").startswith(prefix)]
+
+    def everything(self) -> str:
+        """All that the tables hold, as one text."""
+        return str([tables.everything(self.dynamodb, it) for it in (SITUATION, CONNECTIONS, IDEMPOTENCY, TURNS)])
 
     def spend(self) -> tuple[int, int, int]:
         """Committed and spent nano-dollars, and attempts, of the only day."""
@@ -112,7 +123,7 @@ def test_a_turn_leaves_its_record_its_memory_and_one_exact_line(house: House) ->
     (turn,) = house.rows(TURNS, "TURN#")
     assert (turn["owner"], turn["status"]) == ("alice", "done")
     assert [json.loads(frame) for frame in turn["frames"]] == frames
-    (session,) = house.rows(TURNS, "SESSION#")
+    (session,) = [row for row in house.rows(TURNS, "SESSION#") if row["sk"] == "SESSION"]
     assert [entry["text"] for entry in session["history"]] == [QUESTION, "".join(ANSWER)]
     (line,) = house.rows(TURNS, "LEDGER#")
     cost = 50 * 110 + 2 * 550  # what the scripted model counts, at the preset's prices
@@ -159,15 +170,44 @@ def test_a_message_asked_again_after_its_answer_was_lost_is_paid_both_times(hous
     assert house.spend() == (cost, cost, 2)
 
 
+def test_a_forgotten_session_leaves_no_word_in_any_table_and_keeps_the_accounts(house: House) -> None:
+    house.ask(message_id="m-1", session_id="s-1")
+    assert house.say(action="forget", session_id="s-1") == [{"type": "forgotten", "session_id": "s-1"}]
+    assert "Zebra" not in house.everything()
+    assert house.rows(TURNS, "TURN#") == []
+    assert len(house.rows(TURNS, "LEDGER#")) == 1
+    assert house.ask(message_id="m-1", session_id="s-1")[-1]["code"] == "turn_unknown", "it was answered once"
+    assert house.ask(session_id="s-1")[-1]["finish"] == "complete"
+    assert house.backend.calls[-1].messages[:-1] == ()
+
+
+def test_a_session_that_is_forgotten_while_a_turn_runs_stops_it_and_leaves_no_word_of_it(house: House) -> None:
+    house.ask(session_id="s-1")
+    house.backend.scripts["ondemand-haiku"] = [answer(*(["Zebra"] * 400), each_s=0.1)]
+    post = house.poster.post
+
+    def forget_at_the_first_text(connection_id: str, data: bytes) -> None:
+        post(connection_id, data)
+        if b"delta" in data:
+            house.poster.post = post  # type: ignore[method-assign]
+            house.say(action="forget", session_id="s-1")
+
+    house.poster.post = forget_at_the_first_text  # type: ignore[method-assign]
+    frames = house.ask(session_id="s-1")
+    assert (frames[-1]["finish"], frames[-1]["total_ms"] < 3_000) == ("cancelled", True)
+    assert "forgotten" in [frame["type"] for frame in frames]
+    assert "Zebra" not in house.everything()
+    assert len(house.rows(TURNS, "LEDGER#")) == 2, "what was used is paid all the same"
+
+
 def test_no_word_of_a_turn_enters_accounts_or_logs(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.ask(message_id="m-1", session_id="s-1")
     house.ask(message_id="m-1", session_id="s-1")
-    holds = {
-        row.get("pk", "id").split("#")[0]: "Zebra" in str(row)
-        for table in (SITUATION, CONNECTIONS, IDEMPOTENCY, TURNS)
-        for row in tables.everything(house.dynamodb, table)
-    }
-    assert holds == {"NOW": False, "USER": False, "id": False, "LEDGER": False, "TURN": True, "SESSION": True}
+    rows = [row for it in (SITUATION, CONNECTIONS, IDEMPOTENCY, TURNS) for row in tables.everything(house.dynamodb, it)]
+    kinds = {row.get("pk", "id").split("#")[0] for row in rows}
+    holding = [(row["pk"].split("#")[0], row["sk"]) for row in rows if "Zebra" in str(row)]
+    assert kinds == {"NOW", "USER", "id", "LEDGER", "TURN", "SESSION"}
+    assert sorted(holding) == [("SESSION", "SESSION"), ("TURN", "TURN")]
     logged = [str(vars(record)) for record in caplog.records]
     assert any("offpeak_simple" in entry for entry in logged), "the turn is logged"
     assert not any("Zebra" in entry for entry in logged)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mangaassist.chat.turns import TURN_LIFE_S, Record, TurnStore, Wish
+from mangaassist.chat.turns import MOST_WRITES, TURN_LIFE_S, Record, TurnStore, Wish
 from mangaassist.errors import InvalidRequest, StoreUnavailable
 from tests.integration import tables
 from tests.integration.tables import TURNS, interleaved
@@ -163,6 +163,80 @@ def test_the_turn_of_another_is_as_unknown_as_one_that_never_was(
     assert tables.everything(dynamodb, TURNS) == before, "a refusal leaves nothing behind"
 
 
+# -- forgotten on request ----------------------------------------------------------------------------------------------
+
+
+def begun_in(turns: TurnStore, session_id: str, owner: str = "alice") -> str:
+    turn_id = next(fresh)
+    turns.begin(turn_id, owner=owner, session_id=session_id, connection_id="first", left_s=27.5)
+    return turn_id
+
+
+def test_forgetting_a_session_leaves_nothing_of_its_turns_and_touches_no_other(
+    turns: TurnStore, dynamodb: DynamoDBClient
+) -> None:
+    kept = {begun_in(turns, "another"), begun_in(turns, "session", "bob")}
+    mine = [begun_in(turns, "session") for _ in range(MOST_WRITES + 5)]
+    for turn_id in (*kept, *mine):
+        turns.finish(turn_id, FRAMES)
+    for _ in range(2):
+        turns.forget("session", "alice", in_time=lambda: True)
+        rows = tables.everything(dynamodb, TURNS)
+        assert {row["pk"].removeprefix("TURN#") for row in rows if row["sk"] == "TURN"} == kept
+        assert {row["sk"].removeprefix("TURN#") for row in rows if row["sk"] != "TURN"} == kept
+    with pytest.raises(InvalidRequest):
+        resumed(turns, mine[0])
+
+
+def test_a_turn_that_runs_hears_that_it_is_forgotten_and_leaves_nothing(
+    turns: TurnStore, dynamodb: DynamoDBClient
+) -> None:
+    turn_id = begun_in(turns, "session")
+    turns.forget("session", "alice", in_time=lambda: True)
+    assert turns.wish(turn_id) == Wish(cancel=True)
+    assert turns.finish(turn_id, FRAMES) == Wish(cancel=True)
+    assert tables.everything(dynamodb, TURNS) == []
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(choices=st.lists(st.integers(0, 3), max_size=16))
+def test_whatever_interleaves_no_frame_survives_forgetting(
+    turns: TurnStore, dynamodb: DynamoDBClient, door: Door, choices: list[int]
+) -> None:
+    session_id = f"session-of-{next(fresh)}"
+    turn_id = begun_in(turns, session_id)
+    interleaved(
+        door,
+        choices,
+        lambda: turns.finish(turn_id, FRAMES),
+        lambda: turns.forget(session_id, "alice", in_time=lambda: True),
+    )
+    assert tables.get(dynamodb, TURNS, f"TURN#{turn_id}", "TURN") == {}
+
+
+def test_forgetting_that_ran_out_of_time_says_so_and_goes_on_when_it_is_asked_again(
+    turns: TurnStore, dynamodb: DynamoDBClient
+) -> None:
+    for _ in range(2 * MOST_WRITES):
+        begun_in(turns, "session")
+    answers = iter([True, False])
+    with pytest.raises(StoreUnavailable):
+        turns.forget("session", "alice", in_time=lambda: next(answers))
+    assert len(tables.everything(dynamodb, TURNS)) == 3 * MOST_WRITES
+    turns.forget("session", "alice", in_time=lambda: True)
+    assert tables.everything(dynamodb, TURNS) == []
+
+
+def test_what_the_table_puts_off_counts_as_out_of_reach(dynamodb: DynamoDBClient, clock: FakeClock) -> None:
+    class Busy:
+        def batch_write_item(self, RequestItems: dict[str, Any]) -> dict[str, Any]:
+            return {"UnprocessedItems": RequestItems}
+
+    busy = TurnStore(cast("DynamoDBClient", Busy()), TURNS, now_s=clock.now_s)
+    with pytest.raises(StoreUnavailable):
+        busy.begin("t", owner="a", session_id="s", connection_id="c", left_s=1)
+
+
 # -- the record --------------------------------------------------------------------------------------------------------
 
 
@@ -179,6 +253,7 @@ def test_a_record_expires(turns: TurnStore, dynamodb: DynamoDBClient, clock: Fak
         lambda store: store.begin("t", owner="a", session_id="s", connection_id="c", left_s=1),
         lambda store: store.wish("t"),
         lambda store: store.finish("t", FRAMES),
+        lambda store: store.forget("s", "a", in_time=lambda: True),
         *(lambda store, way_in=way_in: way_in(store, "t", "alice") for way_in in EVERY_WAY_IN),
     ],
 )

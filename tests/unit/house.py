@@ -173,7 +173,7 @@ class House:
         self.backend = ScriptedBackend(self.clock, scripts)
         fake = cast("Any", self.world)
         clock = Clock(self.clock.now_s, self.clock.monotonic, self.clock.sleep)
-        followup = Followup(fake, self.poster, now_s=clock.now_s, monotonic=clock.monotonic, sleep=clock.sleep)
+        followup = Followup(fake, fake, self.poster, now_s=clock.now_s, monotonic=clock.monotonic, sleep=clock.sleep)
         self.shelf, self.answers = FakeShelf(self.clock, dict(PRODUCTS)), MemoryAnswers(self.clock)
         search = Search(cast("Any", self.shelf), None, None, self.clock.monotonic)
         research = Research(search, KeptAnswers(self.answers, cast("Any", self.shelf), clock))

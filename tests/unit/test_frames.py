@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mangaassist.chat import replies
-from mangaassist.chat.frames import Ask, Cancel, Feedback, Ping, Request, Resume, encode, parse
+from mangaassist.chat.frames import Ask, Cancel, Feedback, Forget, Ping, Request, Resume, encode, parse
 from mangaassist.chat.replies import FRAME
 from mangaassist.errors import InvalidRequest
 
@@ -53,6 +53,7 @@ def ask(**fields: Any) -> str:
             '{"action": "feedback", "turn_id": "t", "rating": "up"}',
             Feedback(action="feedback", turn_id="t", rating="up"),
         ),
+        ('{"action": "forget", "session_id": "s"}', Forget(action="forget", session_id="s")),
         ('{"action": "ping"}', Ping(action="ping")),
         (' \n{"action": "ping"}\t', Ping(action="ping")),
     ],
@@ -163,6 +164,7 @@ def test_a_wrong_field_of_a_question_is_named(field: str, values: list[Any]) -> 
         ('{"action": "resume"}', "turn_id"),
         ('{"action": "resume", "turn_id": null}', "turn_id"),
         ('{"action": "cancel"}', "turn_id"),
+        ('{"action": "forget"}', "session_id"),
         ('{"action": "cancel", "turn_id": "a b"}', "turn_id"),
         ('{"action": "feedback", "turn_id": "t"}', "rating"),
         ('{"action": "feedback", "rating": "up"}', "turn_id"),

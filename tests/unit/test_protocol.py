@@ -22,7 +22,7 @@ DOCUMENT: dict[str, Any] = yaml.safe_load(protocol.DOCUMENT.read_text("utf-8"))
 COMPONENTS = DOCUMENT["components"]
 SCHEMAS = COMPONENTS["schemas"]
 MODELS = {model.__name__: model for model in protocol.models()}
-IN = ("Ask", "Resume", "Cancel", "Feedback", "Ping")
+IN = ("Ask", "Resume", "Cancel", "Feedback", "Forget", "Ping")
 EXAMPLES = [
     pytest.param(name, example["payload"], id=f"{name}-{example['name']}")
     for name, message in COMPONENTS["messages"].items()
@@ -172,7 +172,7 @@ def test_examples_add_up() -> None:
 
 
 POOL: dict[str, list[Any]] = {
-    "action": ["ask", "resume", "cancel", "feedback", "ping", "stop", "", None, 1],
+    "action": ["ask", "resume", "cancel", "feedback", "forget", "ping", "stop", "", None, 1],
     "message": ["なに?", "", 1, None, ["x"], {}],
     "session_id": ["s-1", "-s", "a" * 128, "a" * 129, "", "s 1", "é", None, 1, True],
     "message_id": ["m:1", "漫", None, 0],

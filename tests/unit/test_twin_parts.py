@@ -13,11 +13,12 @@ import pytest
 
 from local import events, profiles
 from local.clock import JST, Clock, ClockBound, instant
-from local.functions import Context, Functions, HandlerFailed, PerThread
+from local.functions import Context, Functions, HandlerFailed
 from local.gateway import Limits
 from local.log import FunctionsLog
 from local.profiles import Bucket
 from local.template import Api, Application, Function
+from mangaassist.observability import PerThread
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from mangaassist.advice.advisor import Advisor
     from mangaassist.capacity.steps import Steps
     from mangaassist.capacity.utilisation import Utilisation
     from mangaassist.chat.connections import Channel, ConnectionStore
     from mangaassist.chat.reception import Reception
+    from mangaassist.chat.rehearsal import Rehearsals
     from mangaassist.chat.research import Research
     from mangaassist.knowledge.cache.answers import AnswerStore
     from mangaassist.knowledge.cache.kept import KeptAnswers
@@ -32,9 +34,12 @@ if TYPE_CHECKING:
     from mangaassist.knowledge.loading.intake import Intake
     from mangaassist.knowledge.loading.search import SearchIndex
     from mangaassist.knowledge.shelf import Shelf
+    from mangaassist.money.bookkeeper import Bookkeeper
+    from mangaassist.money.books import BookReader
     from mangaassist.money.ledger import Ledger
     from mangaassist.routing.backends import Backend
     from mangaassist.routing.failover import Failover
+    from mangaassist.routing.lifecycle.guard import LifecycleGuard
     from mangaassist.routing.store import SituationStore
     from mangaassist.signing import SearchSigner
     from mangaassist.transport import Transport
@@ -108,6 +113,14 @@ def channel() -> Channel:
 
 
 @cache
+def rehearsals() -> Rehearsals:
+    """The way back to the shoppers, and to whoever rehearses a turn."""
+    from mangaassist.chat.rehearsal import Rehearsals
+
+    return Rehearsals(channel())
+
+
+@cache
 def bedrock(region: str) -> BedrockRuntimeClient:
     """The models' client in a region."""
     return session().client("bedrock-runtime", region_name=region, config=MODEL_CALLS)
@@ -155,6 +168,7 @@ def reception() -> Reception:
 
     chosen, client = settings(), dynamodb()
     turns = TurnStore(client, chosen.turns_table, brief=dynamodb_unrepeated())
+    sessions = SessionStore(client, chosen.turns_table, ttl_days=chosen.session_ttl_days)
     ledger = Ledger(
         client,
         unrepeated=dynamodb_unrepeated(),
@@ -165,21 +179,21 @@ def reception() -> Reception:
         connections=connections(),
         once=Once(client, chosen.idempotency_table),
         situation=situation(),
-        sessions=SessionStore(client, chosen.turns_table, ttl_days=chosen.session_ttl_days),
+        sessions=sessions,
         turns=turns,
         ledger=ledger,
         utilisation=utilisation(),
         research=_research(),
     )
-    followup = Followup(turns, channel())
+    followup = Followup(turns, sessions, rehearsals())
     conversation = Conversation(
         stores=stores,
         failover=_failover(ledger),
         followup=followup,
-        poster=channel(),
+        poster=rehearsals(),
         turns_per_minute=chosen.turns_per_minute,
     )
-    return Reception(conversation, followup, channel())
+    return Reception(conversation, followup, rehearsals())
 
 
 @cache
@@ -225,6 +239,33 @@ def capacity() -> Steps:
 
 
 @cache
+def lifecycle() -> LifecycleGuard:
+    """The lifecycle function's whole application; its probes go the way of turns, without their guardrail."""
+    from mangaassist.clock import Clock
+    from mangaassist.money.ledger import Ledger
+    from mangaassist.routing.backends.bedrock import BedrockBackend
+    from mangaassist.routing.lifecycle.board import FindingBoard
+    from mangaassist.routing.lifecycle.guard import LifecycleGuard
+    from mangaassist.routing.lifecycle.offers import Offers
+    from mangaassist.routing.lifecycle.probe import Prober
+
+    chosen = settings()
+    ledger = Ledger(
+        dynamodb(),
+        unrepeated=dynamodb_unrepeated(),
+        situation_table=chosen.situation_table,
+        turns_table=chosen.turns_table,
+    )
+    return LifecycleGuard(
+        situation=situation(),
+        offers=Offers(lambda region: session().client("bedrock", region_name=region, config=CONTROL)),
+        prober=Prober(BedrockBackend(clients=bedrock, transport=transport()), ledger, Clock()),
+        board=FindingBoard(dynamodb(), chosen.situation_table),
+        clock=Clock(),
+    )
+
+
+@cache
 def ingest() -> Intake:
     """The ingest function's whole application."""
     from mangaassist.knowledge.loading.backoff import Backoff
@@ -239,6 +280,38 @@ def ingest() -> Intake:
     search = _filled_index(backoff) if chosen.search_endpoint else None
     loader = Loader(table, Embeddings(models, chosen.embedding_model, backoff), search, backoff)
     return Intake(session().client("s3", config=LOADING), loader)
+
+
+@cache
+def book_reader() -> BookReader:
+    """Reads days of the ledger."""
+    from mangaassist.money.books import BookReader
+
+    chosen, client = settings(), session().client("dynamodb", config=LOADING)
+    return BookReader(client, situation_table=chosen.situation_table, turns_table=chosen.turns_table)
+
+
+@cache
+def advisor() -> Advisor:
+    """The advisor function's whole application."""
+    from mangaassist.advice.advisor import Advisor
+
+    return Advisor(situation=situation(), reader=book_reader())
+
+
+@cache
+def bookkeeper() -> Bookkeeper:
+    """The reconcile function's whole application."""
+    from mangaassist.money.bookkeeper import Bookkeeper
+    from mangaassist.money.reconciliation import Meter
+
+    meter = Meter(lambda region: session().client("cloudwatch", region_name=region, config=LOADING))
+    return Bookkeeper(situation=situation(), reader=book_reader(), meter=meter)
+
+
+def version(function: str) -> str:
+    """ARN of the version that a deployment publishes of a function; only the pre-traffic hook is told any."""
+    return os.environ[f"{function.upper()}_VERSION"]
 
 
 def warm_up() -> None:

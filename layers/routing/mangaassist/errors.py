@@ -10,6 +10,7 @@ MangaAssistError
 ├── PolicyInvalid         a routing policy document is wrong    -> keep the last good one, alarm
 ├── PolicyConflict        two operators wrote a policy at once  -> the second looks at what is in force, and decides
 ├── PriceUnknown          the price book has no such price      -> what rests on it is not computed
+├── ProfileInvalid        a traffic profile is impossible       -> each wrong field with its reason; nothing computed
 ├── ControlPlaneError     a control plane of AWS refused        -> the workflow retries or reports, by AWS's name of it
 ├── WorkflowInputInvalid  the workflow was asked for nonsense   -> its execution fails with the reason; no purchase
 └── BackendError          a model call failed
@@ -72,6 +73,14 @@ class PolicyConflict(MangaAssistError):
 
 class PriceUnknown(MangaAssistError):
     """A price that something rests on is not in the book."""
+
+
+class ProfileInvalid(MangaAssistError):
+    """A traffic profile cannot be; `fields` has the reason for each field that is wrong."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in fields.items()))
+        self.fields = fields
 
 
 class ControlPlaneError(MangaAssistError):

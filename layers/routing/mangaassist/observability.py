@@ -1,27 +1,94 @@
 """Logs, metrics and traces, under names that never change; message text goes into none of them.
 
+Powertools keeps an invocation's metrics and the keys of its log lines in one place for the whole process. Here every
+thread has its own, so that a process that serves many turns at once (the twin, a host of one's own) mixes none up.
+
 Powertools' Tracer brings the X-Ray SDK (about 290 ms of import): it ships, and is imported only when tracing is on.
 """
 
 from __future__ import annotations
 
+import json
+import sys
+import threading
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, Metrics, MetricUnit
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from aws_lambda_powertools import Tracer
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 SERVICE = "mangaassist"
 NAMESPACE = "MangaAssist"
 
-logger = Logger(service=SERVICE)
-metrics = Metrics(service=SERVICE, namespace=NAMESPACE)
+
+class PerThread(MutableMapping[str, Any]):
+    """A dictionary of which every thread has its own."""
+
+    def __init__(self) -> None:
+        self._threads = threading.local()
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        own: dict[str, Any] = self._threads.__dict__
+        return own
+
+    def __getitem__(self, key: str) -> Any:
+        return self._own[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._own[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._own[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._own)
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+
+class ThreadLogger(Logger):
+    """Powertools' logger whose added keys, such as the request's id, are those of the thread that added them."""
+
+    def append_keys(self, **additional_keys: object) -> None:
+        """Add keys to every line of this thread."""
+        self.thread_safe_append_keys(**additional_keys)
+
+    def set_correlation_id(self, value: str | None) -> None:
+        """Name what the lines of this thread belong to."""
+        self.thread_safe_append_keys(correlation_id=value)
+
+
+class Emitter(AmazonCloudWatchEMFProvider):
+    """Powertools' metrics, written in one piece: `print` writes a line and its end apart, and others come between."""
+
+    def flush_metrics(self, raise_on_empty_metrics: bool = False) -> None:
+        """Write what was recorded, and forget it."""
+        if not self.metric_set:
+            return super().flush_metrics(raise_on_empty_metrics)
+        sys.stdout.write(json.dumps(self.serialize_metric_set(), separators=(",", ":")) + "\n")
+        self.clear_metrics()
+        return None
+
+
+logger = ThreadLogger(service=SERVICE)
+metrics = Metrics(
+    provider=Emitter(
+        service=SERVICE,
+        namespace=NAMESPACE,
+        metric_set=cast("dict[str, Any]", PerThread()),
+        dimension_set=cast("dict[str, Any]", PerThread()),
+        metadata_set=cast("dict[str, Any]", PerThread()),
+    )
+)
 
 
 def count(name: str, value: float = 1) -> None:
@@ -29,18 +96,37 @@ def count(name: str, value: float = 1) -> None:
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
 
 
+def counted(name: str) -> bool:
+    """Whether this invocation has added to a counter."""
+    return name in metrics.metric_set
+
+
 def milliseconds(name: str, value: float) -> None:
     """Record a duration of this invocation."""
     metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=value)
 
 
+def percent(name: str, value: float) -> None:
+    """Record a share of this invocation."""
+    metrics.add_metric(name=name, unit=MetricUnit.Percent, value=value)
+
+
 def of_window(window: str, **values: float) -> None:
     """Record metrics of one window's capacity; shares are in percent, everything else counts."""
-    found = EphemeralMetrics(service=SERVICE, namespace=NAMESPACE)
+    found = Emitter(service=SERVICE, namespace=NAMESPACE)
     found.add_dimension(name="window", value=window)
     for name, value in values.items():
         unit = MetricUnit.Percent if name == "CapacityUtilisation" else MetricUnit.Count
         found.add_metric(name=name, unit=unit, value=value)
+    found.flush_metrics()
+
+
+def version_failed(context: LambdaContext) -> None:
+    """Record that a version failed, by its number: a new one's failures end its canary, an old one's do not."""
+    found = Emitter(service=SERVICE, namespace=NAMESPACE)
+    found.add_dimension(name="function", value=context.function_name)
+    found.add_dimension(name="version", value=context.function_version)
+    found.add_metric(name="VersionFailed", unit=MetricUnit.Count, value=1)
     found.flush_metrics()
 
 

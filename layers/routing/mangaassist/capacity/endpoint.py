@@ -7,14 +7,15 @@ is the median period's p50 and the worst period's p99.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mangaassist.capacity import metric_data
 from mangaassist.capacity.control_plane import named
-from mangaassist.errors import ControlPlaneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from mangaassist.capacity.metric_data import MetricData
 
 MICROSECONDS_PER_MS = 1000
 MOST_POINTS = 100  # of each metric
@@ -24,7 +25,6 @@ KEPT_S = (
     (63 * 86_400, 300),
 )  # how long ago points of a period are still known; older ones by the hour
 OLDEST_PERIOD_S = 3600
-INCOMPLETE = ("InternalError", "Forbidden")  # what a metric says of itself in an answer that otherwise succeeds
 
 # InvocationsPerInstance: each call counts 1/instances, so only the sum means anything; its average is never over 1.
 METRICS = {
@@ -56,12 +56,6 @@ class Endpoints(Protocol):
     def describe_endpoint_config(self, *, EndpointConfigName: str) -> Any: ...
 
     def describe_inference_component(self, *, InferenceComponentName: str) -> Any: ...
-
-
-class MetricData(Protocol):
-    """What is taken of CloudWatch's client."""
-
-    def get_metric_data(self, **request: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,25 +217,9 @@ class EndpointWatch:
         )
 
     def use(self, whose: Whose, span: Span) -> EndpointUse:
-        """What it did; one request for all metrics, and more only if the answer comes in pages."""
-        request = {
-            "MetricDataQueries": _queries(whose, span.period_s),
-            "StartTime": datetime.fromtimestamp(span.since_s, UTC),
-            "EndTime": datetime.fromtimestamp(span.until_s, UTC),
-            "ScanBy": "TimestampAscending",
-        }
-        return used(self._points(request), span)
-
-    def _points(self, request: dict[str, Any]) -> dict[str, dict[float, float]]:
-        found: dict[str, dict[float, float]] = {query["Id"]: {} for query in request["MetricDataQueries"]}
-        token = None
-        while token is None or token:
-            with named("CloudWatch"):
-                page = self._cloudwatch.get_metric_data(**request, **({"NextToken": token} if token else {}))
-            for result in page["MetricDataResults"]:
-                found[result["Id"]] |= _told(result)
-            token = page.get("NextToken", "")
-        return found
+        """What it did."""
+        queries = _queries(whose, span.period_s)
+        return used(metric_data.points(self._cloudwatch, queries, span.since_s, span.until_s), span)
 
 
 def used(points: Mapping[str, Points], span: Span) -> EndpointUse:
@@ -265,24 +243,10 @@ def used(points: Mapping[str, Points], span: Span) -> EndpointUse:
 
 
 def _queries(whose: Whose, period_s: int) -> list[dict[str, Any]]:
-    dimensions = [{"Name": name, "Value": value} for name, value in whose.dimensions.items()]
     return [
-        {
-            "Id": ours,
-            "MetricStat": {
-                "Metric": {"Namespace": "AWS/SageMaker", "MetricName": name, "Dimensions": dimensions},
-                "Period": period_s,
-                "Stat": statistic,
-            },
-        }
+        metric_data.asked(ours, ("AWS/SageMaker", name), whose.dimensions, period_s, statistic)
         for ours, (name, statistic) in whose.metrics().items()
     ]
-
-
-def _told(result: Mapping[str, Any]) -> dict[float, float]:
-    if (status := result.get("StatusCode")) in INCOMPLETE:
-        raise ControlPlaneError(f"CloudWatch.{status}Exception", f"GetMetricData: {result['Id']}")
-    return {instant.timestamp(): value for instant, value in zip(result["Timestamps"], result["Values"], strict=True)}
 
 
 def _hosting(told: Mapping[str, Any]) -> Hosting:

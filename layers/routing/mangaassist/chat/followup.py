@@ -1,4 +1,4 @@
-"""What a shopper may want of a turn after asking: its frames again, its end, or to say how it was."""
+"""What a shopper may want after asking: a turn's frames again, its end, to say how it was, or all of it forgotten."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mangaassist.chat.delivery import Poster
+    from mangaassist.chat.sessions import SessionStore
     from mangaassist.chat.turns import TurnStore
 
 DIED_AFTER_S = 3.0  # past its deadline; a running turn ends before
@@ -21,11 +22,15 @@ REPLAY_LIMIT_S = 10.0
 
 
 class Followup:
-    """Serves resume, cancel and feedback. Every method raises InvalidRequest("turn_unknown") and StoreUnavailable."""
+    """Serves resume, cancel, feedback and forget.
+
+    Every method raises StoreUnavailable, and those that take a turn InvalidRequest("turn_unknown").
+    """
 
     def __init__(
         self,
         turns: TurnStore,
+        sessions: SessionStore,
         poster: Poster,
         *,
         now_s: Callable[[], float] = time.time,
@@ -33,6 +38,7 @@ class Followup:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._turns = turns
+        self._sessions = sessions
         self._poster = poster
         self._now_s = now_s
         self._monotonic = monotonic
@@ -74,3 +80,12 @@ class Followup:
         """Keep the shopper's rating of an answer."""
         self._turns.rate(turn_id, user_id, rating)
         count("FeedbackUp" if rating == "up" else "FeedbackDown")
+
+    def forget(self, session_id: str, user_id: str, *, in_time: Callable[[], bool]) -> None:
+        """Delete what this user said in a session and was answered; one of another holds nothing of it.
+
+        The memory goes first: from then on no turn that began before can write into it.
+        """
+        self._sessions.forget(session_id, user_id)
+        self._turns.forget(session_id, user_id, in_time=in_time)
+        count("SessionsForgotten")

@@ -71,13 +71,20 @@ class Feedback(_In):
     rating: Literal["up", "down"]
 
 
+class Forget(_In):
+    """Delete a conversation with all that was said in it."""
+
+    action: Literal["forget"]
+    session_id: Id
+
+
 class Ping(_In):
     """Keeps an idle connection open."""
 
     action: Literal["ping"]
 
 
-type Request = Ask | Resume | Cancel | Feedback | Ping
+type Request = Ask | Resume | Cancel | Feedback | Forget | Ping
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="action")])
 

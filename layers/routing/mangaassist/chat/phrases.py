@@ -15,8 +15,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "The message could not be read: it is not a JSON object.",
     ),
     "unknown_action": (
-        "この操作には対応していません。使える操作は ask、resume、cancel、feedback、ping です。",
-        "This action is not known. Use ask, resume, cancel, feedback or ping.",
+        "この操作には対応していません。使える操作は ask、resume、cancel、feedback、forget、ping です。",
+        "This action is not known. Use ask, resume, cancel, feedback, forget or ping.",
     ),
     "invalid_field": ("項目「{field}」の値が正しくありません。", "The field “{field}” has a wrong value."),
     "message_empty": ("質問を入力してください。", "Please type a question."),

@@ -8,7 +8,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from mangaassist.chat import frames, phrases
-from mangaassist.chat.frames import Ask, Cancel, Feedback, Ping, Resume
+from mangaassist.chat.frames import Ask, Cancel, Feedback, Forget, Ping, Resume
+from mangaassist.chat.turn import TABLE_LIMIT_S
 from mangaassist.errors import ConnectionGone, InvalidRequest, StoreUnavailable, TooFast
 from mangaassist.observability import count, logger
 
@@ -73,6 +74,11 @@ class Reception:
                 self._followup.cancel(request.turn_id, shopper.user_id)
             case Feedback():
                 self._followup.rate(request.turn_id, shopper.user_id, request.rating)
+            case Forget():
+                self._followup.forget(
+                    request.session_id, shopper.user_id, in_time=lambda: deadline.left_s() > TABLE_LIMIT_S
+                )
+                self._post(shopper, {"type": "forgotten", "session_id": request.session_id})
             case Ping():
                 self._post(shopper, {"type": "pong"})
 

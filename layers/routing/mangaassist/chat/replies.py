@@ -120,12 +120,19 @@ class Error(_Out):
         return self
 
 
+class Forgotten(_Out):
+    """Nothing that this shopper said in the session is stored any more."""
+
+    type: Literal["forgotten"] = "forgotten"
+    session_id: str
+
+
 class Pong(_Out):
     """The answer to a ping."""
 
     type: Literal["pong"] = "pong"
 
 
-type Frame = Start | Delta | Continue | Restart | End | Error | Pong
+type Frame = Start | Delta | Continue | Restart | End | Error | Forgotten | Pong
 
 FRAME: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="type")])

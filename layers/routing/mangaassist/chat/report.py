@@ -49,6 +49,7 @@ def account(turn: Turn) -> TurnAccount:
         user_id=turn.shopper.user_id,
         user_class=turn.shopper.user_class,
         reason=turn.route.reason,
+        kind=turn.route.kind,
         finish=turn.progress.finish,
         first_text_ms=first_text_ms(turn),
         total_ms=total_ms(turn),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 APPEND_TRIES = 10  # all turns of a user's burst may end at the same time, and each lost race is another's success
 DAY_S = 86_400
+FORGETTING_S = 300  # longer than any turn lasts that may have begun before its session was forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Session:
     owner: str
     history: tuple[Message, ...] = ()
     version: int = 0  # 0: not stored yet
+    forgotten: int = 0  # how often it was
 
 
 class SessionStore:
@@ -52,11 +54,13 @@ class SessionStore:
             answer = self._client.get_item(TableName=self._table, Key=_key(session_id), ConsistentRead=True)
         item = from_item(answer.get("Item", {}))
         if not item or item["expires_at"] <= self._now_s():
-            return Session(session_id, owner, version=item.get("version", 0) if item.get("owner") == owner else 0)
+            mine = item if item.get("owner") == owner else {}
+            return Session(session_id, owner, version=mine.get("version", 0), forgotten=mine.get("forgotten", 0))
         if item["owner"] != owner:
             raise InvalidRequest("session_unavailable")
         history = tuple(Message(entry["role"], entry["text"]) for entry in item["history"])
-        return Session(session_id, owner, trim(history, history_tokens), item["version"])
+        kept = trim(history, history_tokens)
+        return Session(session_id, owner, kept, item["version"], item.get("forgotten", 0))
 
     def append(
         self,
@@ -69,9 +73,10 @@ class SessionStore:
     ) -> None:
         """Remember an exchange, beside whatever other turns of the session have remembered meanwhile.
 
-        Nothing is remembered when the id has become somebody else's since the session was loaded, or when it is no
-        longer `in_time` for another try.
+        Nothing is remembered when the session was forgotten or has become somebody else's since it was loaded, or when
+        it is no longer `in_time` for another try.
         """
+        loaded = session
         exchange = (Message("user", question), Message("assistant", answer))
         for _ in range(APPEND_TRIES):
             if not in_time() or self._write(session, trim((*session.history, *exchange), history_tokens)):
@@ -80,6 +85,30 @@ class SessionStore:
                 session = self.load(session.id, session.owner, history_tokens)
             except InvalidRequest:
                 return
+            if session.forgotten != loaded.forgotten:
+                return
+
+    def forget(self, session_id: str, owner: str) -> None:
+        """Delete a session's memory, also the one that a turn may be about to begin; somebody else's is left alone.
+
+        An empty row stays for minutes, by which those turns know that they are late.
+        """
+        now_s = int(self._now_s())
+        values = {":owner": owner, ":nothing": [], ":until": now_s + FORGETTING_S, ":now": now_s, ":one": 1}
+        try:
+            with store_errors():
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(session_id),
+                    UpdateExpression="SET #owner = :owner, history = :nothing, expires_at = :until "
+                    "ADD version :one, forgotten :one",
+                    ConditionExpression="attribute_not_exists(pk) OR expires_at <= :now OR #owner = :owner",
+                    ExpressionAttributeNames={"#owner": "owner"},
+                    ExpressionAttributeValues=to_item(values),
+                )
+        except ClientError as error:
+            if not condition_failed(error):
+                raise
 
     def _write(self, session: Session, history: Sequence[Message]) -> bool:
         now_s = int(self._now_s())
@@ -87,6 +116,7 @@ class SessionStore:
             "owner": session.owner,
             "history": [{"role": message.role, "text": message.text} for message in history],
             "version": session.version + 1,
+            "forgotten": session.forgotten,
             "expires_at": now_s + self._ttl_days * DAY_S,
         }
         try:

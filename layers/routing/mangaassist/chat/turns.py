@@ -1,26 +1,31 @@
 """The record of a turn: how a running turn hears of cancel and resume, and what it leaves for those who come late.
 
 All of it goes through one item, so its writes have one order: a wish written before the turn's last write is seen by
-that write's answer, and one written after it finds the frames.
+that write's answer, and one written after it finds the frames. A record that was deleted because its session is
+forgotten stays so: its turn stops, and leaves nothing. A second item lists the turn under its session, to be found by.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mangaassist.errors import InvalidRequest
+from mangaassist.errors import InvalidRequest, StoreUnavailable
 from mangaassist.stores import condition_failed, from_item, store_errors, to_item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import WriteRequestTypeDef
 
 TURN_LIFE_S = 24 * 60 * 60
+LISTED = "TURN#"  # begins the sort key by which a session's turns are found
+MOST_WRITES = 25  # in one BatchWriteItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,41 +65,52 @@ class TurnStore:
         self._now_s = now_s
 
     def begin(self, turn_id: str, *, owner: str, session_id: str, connection_id: str, left_s: float) -> None:
-        """Make a turn known, so that it can be cancelled and resumed."""
+        """Make a turn known, so that it can be cancelled, resumed and forgotten."""
         now_s = self._now_s()
+        expires_at = int(now_s) + TURN_LIFE_S
         fields = {
             "owner": owner,
             "session_id": session_id,
             "connection_id": connection_id,
             "status": "running",
             "deadline_s": now_s + left_s,
-            "expires_at": int(now_s) + TURN_LIFE_S,
+            "expires_at": expires_at,
         }
-        with store_errors():
-            self._client.put_item(TableName=self._table, Item=_key(turn_id) | to_item(fields))
+        record = _key(turn_id) | to_item(fields)
+        listed = _listed(session_id, turn_id) | to_item({"owner": owner, "expires_at": expires_at})
+        self._write([{"PutRequest": {"Item": record}}, {"PutRequest": {"Item": listed}}])
 
     def wish(self, turn_id: str) -> Wish:
-        """What the shopper has asked of the turn since it began."""
+        """What the shopper has asked of the turn since it began; a record that is gone wants it stopped."""
         with store_errors():
             answer = self._brief.get_item(
                 TableName=self._table,
                 Key=_key(turn_id),
                 ConsistentRead=True,
-                ProjectionExpression="cancelled, resume_wish",
+                ProjectionExpression="deadline_s, cancelled, resume_wish",
             )
-        return _wish(from_item(answer.get("Item", {})))
+        return _wish(from_item(answer["Item"])) if "Item" in answer else Wish(cancel=True)
 
     def finish(self, turn_id: str, frames: Sequence[str]) -> Wish:
-        """Leave the frames for whoever resumes later, and hear the last wish that came before."""
-        with store_errors():
-            answer = self._client.update_item(
-                TableName=self._table,
-                Key=_key(turn_id),
-                UpdateExpression="SET #status = :done, frames = :frames",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues=to_item({":done": "done", ":frames": list(frames)}),
-                ReturnValues="ALL_NEW",
-            )
+        """Leave the frames for whoever resumes later, and hear the last wish that came before.
+
+        A turn that was forgotten meanwhile leaves nothing.
+        """
+        try:
+            with store_errors():
+                answer = self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(turn_id),
+                    UpdateExpression="SET #status = :done, frames = :frames",
+                    ConditionExpression="attribute_exists(pk)",
+                    ExpressionAttributeNames={"#status": "status"},
+                    ExpressionAttributeValues=to_item({":done": "done", ":frames": list(frames)}),
+                    ReturnValues="ALL_NEW",
+                )
+        except ClientError as error:
+            if condition_failed(error):
+                return Wish(cancel=True)
+            raise
         attributes = from_item(answer.get("Attributes", {}))
         attributes.pop("frames", None)
         return _wish(attributes)
@@ -117,6 +133,40 @@ class TurnStore:
     def rate(self, turn_id: str, owner: str, rating: str) -> None:
         """Keep the shopper's rating; raises InvalidRequest for a turn that is not the owner's."""
         self._of_owner(turn_id, owner, "SET rating = :value", {":value": rating})
+
+    def forget(self, session_id: str, owner: str, *, in_time: Callable[[], bool]) -> None:
+        """Delete the owner's turns of a session; those that still run find their records gone.
+
+        Raises StoreUnavailable when it is not done in time; called again it goes on where it stopped.
+        """
+        with store_errors():
+            for page in self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                KeyConditionExpression="pk = :session AND begins_with(sk, :turns)",
+                FilterExpression="#owner = :owner",
+                ProjectionExpression="sk",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues=to_item(
+                    {":session": f"SESSION#{session_id}", ":turns": LISTED, ":owner": owner}
+                ),
+                ConsistentRead=True,
+            ):
+                turns = [item["sk"]["S"].removeprefix(LISTED) for item in page["Items"]]
+                self._delete((_key(turn_id) for turn_id in turns), in_time)
+                self._delete((_listed(session_id, turn_id) for turn_id in turns), in_time)
+
+    def _delete(self, keys: Iterable[dict[str, Any]], in_time: Callable[[], bool]) -> None:
+        for some in batched(keys, MOST_WRITES, strict=False):
+            if not in_time():
+                raise StoreUnavailable("no time is left to forget")
+            self._write([{"DeleteRequest": {"Key": key}} for key in some])
+
+    def _write(self, requests: Sequence[WriteRequestTypeDef]) -> None:
+        """Write items without an order between them; what the table puts off counts as out of reach."""
+        with store_errors():
+            answer = self._client.batch_write_item(RequestItems={self._table: requests})
+        if answer["UnprocessedItems"]:
+            raise StoreUnavailable("some items were not written")
 
     def _of_owner(self, turn_id: str, owner: str, change: str, values: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -149,3 +199,7 @@ def _wish(item: dict[str, Any]) -> Wish:
 
 def _key(turn_id: str) -> dict[str, Any]:
     return to_item({"pk": f"TURN#{turn_id}", "sk": "TURN"})
+
+
+def _listed(session_id: str, turn_id: str) -> dict[str, Any]:
+    return to_item({"pk": f"SESSION#{session_id}", "sk": f"{LISTED}{turn_id}"})

@@ -11,12 +11,15 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 from importlib import resources
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from mangaassist.document import Part
 from mangaassist.errors import PriceUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HOSTING = "sagemaker."  # before the instance type
 
@@ -67,6 +70,26 @@ class PriceBook:
             raise PriceUnknown(f"the price book has no {name} in {region or 'no region'}")
         entry = next((entry for entry in reversed(known) if entry.effective_from <= day), known[0])
         return Quote(name, region, entry.unit, float(entry.usd), entry.source, entry.verified)
+
+    def but(self, quoted: Mapping[str, Decimal], region: str) -> PriceBook:
+        """The book with prices that an operator was quoted for a region; raises PriceUnknown for names it has not."""
+        if unknown := set(quoted) - self.names():
+            raise PriceUnknown(f"the price book has no {', '.join(sorted(unknown))}")
+        units = {entry.name: entry.unit for entry in self._entries}
+        told = tuple(
+            Entry(
+                name=name,
+                region=region,
+                unit=units[name],
+                usd=usd,
+                effective_from=date.min,
+                source="quoted to the operator",
+                verified=True,
+            )
+            for name, usd in quoted.items()
+        )
+        kept = (entry for entry in self._entries if entry.region != region or entry.name not in quoted)
+        return PriceBook((*kept, *told))
 
     def regions(self) -> tuple[str, ...]:
         """The regions that it has prices of."""

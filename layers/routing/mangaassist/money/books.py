@@ -76,11 +76,16 @@ class Books:
     by: dict[str, dict[str, Sum]] = field(default_factory=lambda: {name: {} for name in BY})
     turns: Counter[str] = field(default_factory=Counter)  # that began on the day, by finish
     kept: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)  # of question; lines before there were kinds have none
+    asked: Counter[int] = field(default_factory=Counter)  # turns by the hour of JST in which they were settled
 
     def enter(self, line: Mapping[str, Any]) -> None:
         """Take a line of this day or the one before."""
         if str(line["pk"]).startswith(f"LEDGER#{self.day.isoformat()}#"):
             self.turns[line["finish"]] += 1
+            self.asked[_settled(line).hour] += 1
+            if line.get("kind"):
+                self.kinds[line["kind"]] += 1
             if line.get("kept"):
                 self.kept[line["kept"]] += 1
         for call in calls(line, self.day):

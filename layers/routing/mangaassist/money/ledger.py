@@ -85,6 +85,7 @@ class TurnAccount:
     kept: str = ""  # how a kept answer was found, when one was served
     tier: str = ""  # of the budget that the turn was under
     user_class: str = ""  # as the shopper's token told it
+    kind: str = ""  # of question, as the router saw it
 
     @property
     def is_empty(self) -> bool:
@@ -193,6 +194,7 @@ class Ledger:
                 "user_id": account.user_id,
                 "user_class": account.user_class,
                 "reason": account.reason,
+                "kind": account.kind,
                 "finish": account.finish,
                 "first_text_ms": account.first_text_ms,
                 "total_ms": account.total_ms,

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mangaassist.document import Part
+from mangaassist.errors import PriceUnknown
 
 UsdPerMillion = Annotated[Decimal, Field(ge=0, le=1000, decimal_places=3)]  # three places: whole nano-dollars per token
 UsdPerHour = Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=6)]
@@ -85,3 +86,11 @@ class Offer(Part):
     @cached_property
     def unit_hour_nano_usd(self) -> int:
         return int(self.unit_hour_usd * NANO_USD_PER_HOUR)
+
+    def unit_hour_usd_for(self, commitment: Literal["none", "OneMonth", "SixMonths"]) -> Decimal:
+        """What a unit costs an hour under a commitment; raises PriceUnknown where there is no offer of that term."""
+        if commitment == "none":
+            return self.unit_hour_usd
+        if commitment not in self.committed_unit_hour_usd:
+            raise PriceUnknown(f"{self.id} has no price for {commitment}")
+        return self.committed_unit_hour_usd[commitment]

@@ -37,6 +37,11 @@ class Route:
     tier: str = ""  # of the budget, when one is reached
     answer_share: float = 1.0  # of a target's max_tokens
 
+    @property
+    def kind(self) -> str:
+        """What kind of question it is for: `catalogue`, `complex` or `simple`, in the order of the rules."""
+        return "catalogue" if self.catalogue else "complex" if self.complex else "simple"
+
 
 @dataclass(slots=True)  # frozen would take twice as long to make
 class _Case:
