@@ -19,7 +19,8 @@ from mangaassist.clock import Clock
 from mangaassist.errors import InvalidRequest, StoreUnavailable
 from mangaassist.jst import jst
 from mangaassist.knowledge import notes
-from mangaassist.observability import count
+from mangaassist.metric import Metric
+from mangaassist.observability import measure
 from mangaassist.routing.failover import Answered, Assignment, Failed, Happening, Switch, Text
 from mangaassist.routing.policy import CATALOGUE, KEPT
 from mangaassist.routing.prompt import Prompt
@@ -78,7 +79,7 @@ class Conversation:
         try:
             self._answer_once(asked, view, context)
         except AnswerLost:
-            count("AnswerLost")
+            measure(Metric.AnswerLost)
 
     def _answer_once(self, asked: Asked, view: View | None, context: LambdaContext) -> None:
         """Answer; a message that has an id only if it was not answered before."""
@@ -92,7 +93,7 @@ class Conversation:
             self._answer(asked, None)
             return
         if outcome != "done":
-            count("TurnRepeated")
+            measure(Metric.TurnRepeated)
             self._replay(asked)
 
     def _replay(self, asked: Asked) -> None:
@@ -184,7 +185,7 @@ class Conversation:
             return
         correction = turn.findings.correction(turn.question, progress.text)
         if correction:
-            count("PriceCorrected")
+            measure(Metric.PriceCorrected)
             progress.text += correction
             turn.corrected = True
             turn.delivery.text(correction)

@@ -10,10 +10,12 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from mangaassist.knowledge import claims
+from mangaassist.metric import Metric
 from mangaassist.money.ledger import TurnAccount, attempt_fields
 from mangaassist.money.prices import Usage, usd
-from mangaassist.observability import count, logger, milliseconds, of_window
+from mangaassist.observability import logger, measure, measure_by
 from mangaassist.routing.policy import CATALOGUE
+from mangaassist.routing.router import BUDGET_GUARD
 
 KEPT_ANSWER = "kept_answer"  # the reason of a turn that another one had answered already
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from mangaassist.capacity.use import Use
     from mangaassist.chat.turn import Turn
     from mangaassist.money.ledger import Attempt
+    from mangaassist.routing.failover import Progress
     from mangaassist.routing.router import Route
 
 
@@ -72,6 +75,7 @@ def turn(turn: Turn) -> None:
             "session_id": turn.session.id,
             "reason": turn.route.reason,
             "tier": turn.route.tier,
+            "pace": round(turn.route.pace, 3),
             "score": round(turn.route.score, 3),
             "finish": progress.finish,
             "target": progress.target,
@@ -88,71 +92,103 @@ def turn(turn: Turn) -> None:
             "kept": turn.findings.kept.how if turn.findings.kept else None,
         },
     )
-    count("Turns")
-    count("Posts", turn.delivery.posts)
-    count("CostNanoUsd", cost_nano_usd)
-    milliseconds("TotalTime", total_ms(turn))
+    measure(Metric.Turns)
+    measure(Metric.Posts, turn.delivery.posts)
+    measure(Metric.TotalTime, total_ms(turn))
     if first_ms is not None:
-        milliseconds("FirstText", first_ms)
+        measure(Metric.FirstText, first_ms)
+    _measure_chain(turn)
+    _measure_money(turn, cost_nano_usd)
+    _measure_findings(turn)
+
+
+def _measure_chain(turn: Turn) -> None:
+    """Who answered, and how deep the chain was walked for it."""
+    progress, policy = turn.progress, turn.view.policy
+    measure(Metric.Attempts, len(progress.attempts))
+    for target, values in _by_target(progress).items():
+        measure_by(values, target=target)
     if len(progress.attempts) > 1:
-        count("Fallbacks")
-    if turn.route.tier:
-        count("BudgetTiers")
-    _count_findings(turn)
+        measure(Metric.Fallbacks)
+    answered_by = policy.targets.get(progress.target)
+    if turn.route.complex and answered_by and answered_by.quality == "fast":
+        measure(Metric.Downgrades)
     if progress.target == CATALOGUE:
-        count("CatalogueAnswers")
+        measure(Metric.CatalogueAnswers)
 
 
-def _count_findings(turn: Turn) -> None:
+def _by_target(progress: Progress) -> dict[str, dict[Metric, float]]:
+    """What is told of each target that had to do with the turn."""
+    found: dict[str, dict[Metric, float]] = {progress.target: {Metric.Answers: 1}}
+    for attempt in progress.attempts:
+        values = found.setdefault(attempt.target, {})
+        values[Metric.AttemptCostNanoUsd] = values.get(Metric.AttemptCostNanoUsd, 0) + attempt.cost_nano_usd
+    return found
+
+
+def _measure_money(turn: Turn, cost_nano_usd: int) -> None:
+    """What the turn cost, and how the day's money goes."""
+    measure(Metric.CostNanoUsd, cost_nano_usd)
+    measure(Metric.SpendPace, 100 * turn.route.pace)
+    if turn.route.tier:
+        measure(Metric.BudgetTiers)
+    if turn.route.reason == BUDGET_GUARD:
+        measure(Metric.BudgetGuarded)
+
+
+def _measure_findings(turn: Turn) -> None:
     """Whether knowledge was complete, and whether a kept answer spared a model."""
     findings = turn.findings
     if findings.found.missing:
-        count("KnowledgePartial")
+        measure(Metric.KnowledgePartial)
     if findings.kept:
-        count("CacheHits")
+        measure(Metric.CacheHits)
     elif findings.inquiry:
-        count("CacheMisses")
+        measure(Metric.CacheMisses)
 
 
 def capacity_used(window: str, use: Use) -> None:
     """Count what a turn took of a window's capacity."""
-    of_window(
-        window,
-        ProvisionedRequests=use.requests,
-        ProvisionedTokens=use.tokens,
-        ProvisionedThrottles=use.throttled,
-        SpillOver=use.spilled,
-    )
+    used = {
+        Metric.ProvisionedRequests: use.requests,
+        Metric.ProvisionedTokens: use.tokens,
+        Metric.ProvisionedThrottles: use.throttled,
+        Metric.SpillOver: use.spilled,
+    }
+    measure_by(used, window=window)
 
 
 def attempt_failed(turn_id: str, target: str, outcome: str) -> None:
     """A target failed a turn; refusals that no other model cures are the operators' to mend."""
     if outcome in ("denied", "invalid", "retired"):
         logger.error("a target refuses calls", extra={"turn_id": turn_id, "target": target, "outcome": outcome})
-        count("TargetRefused")
+        measure(Metric.TargetRefused)
     else:
         logger.warning("a target failed", extra={"turn_id": turn_id, "target": target, "outcome": outcome})
-        count("TargetFailed")
+        measure(Metric.TargetFailed)
+    if outcome == "throttled":
+        measure(Metric.TargetThrottled)
+    measure_by({Metric.AttemptsFailed: 1}, target=target)
 
 
 def invalid_policy(version: int, reason: str) -> None:
     """An override of the policy is wrong and ignored; the last good one stays in force."""
     logger.error("the policy override is invalid", extra={"version": version, "fault": reason})
-    count("InvalidPolicy")
+    measure(Metric.InvalidPolicy)
 
 
 def unknown_failure(turn_id: str) -> str:
     """Log the failure being handled with its stack; gives the reference that the shopper is told."""
     reference = str(uuid.uuid4())
     logger.exception("a turn failed", extra={"turn_id": turn_id, "reference": reference})
-    count("TurnFailed")
+    measure(Metric.TurnFailed)
     return reference
 
 
 def unfinished(part: str) -> None:
     """Log, with its stack, the failure of one part of a turn's ending."""
     logger.exception("a part of a turn's ending failed", extra={"part": part})
-    count("TurnPartFailed")
+    measure(Metric.TurnPartFailed)
 
 
 def unsettled(account: TurnAccount) -> None:
@@ -165,7 +201,7 @@ def unsettled(account: TurnAccount) -> None:
             "lookup": asdict(account.lookup) if account.lookup else None,
         },
     )
-    count("LedgerWriteFailed")
+    measure(Metric.LedgerWriteFailed)
 
 
 def without_accounts(route: Route) -> Route:
