@@ -80,15 +80,14 @@ class Emitter(AmazonCloudWatchEMFProvider):
 
 
 logger = ThreadLogger(service=SERVICE)
-metrics = Metrics(
-    provider=Emitter(
-        service=SERVICE,
-        namespace=NAMESPACE,
-        metric_set=cast("dict[str, Any]", PerThread()),
-        dimension_set=cast("dict[str, Any]", PerThread()),
-        metadata_set=cast("dict[str, Any]", PerThread()),
-    )
+emitter = Emitter(
+    service=SERVICE,
+    namespace=NAMESPACE,
+    metric_set=cast("dict[str, Any]", PerThread()),
+    dimension_set=cast("dict[str, Any]", PerThread()),
+    metadata_set=cast("dict[str, Any]", PerThread()),
 )
+metrics = Metrics(provider=emitter)
 
 
 def count(name: str, value: float = 1) -> None:
@@ -98,7 +97,7 @@ def count(name: str, value: float = 1) -> None:
 
 def counted(name: str) -> bool:
     """Whether this invocation has added to a counter."""
-    return name in metrics.metric_set
+    return name in emitter.metric_set
 
 
 def milliseconds(name: str, value: float) -> None:
