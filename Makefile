@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check secrets audit format validate build host-build invoke policy models ingest capacity endpoint ledger advise simulate quotas day bench deploy pins clean chromium
+.PHONY: help run chat smoke test check secrets audit format validate build host-build invoke policy models ingest capacity endpoint ledger advise simulate quotas dashboard day bench deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ models: $(READY) ## Show whether the policy's models answer, and until when they
 ingest: ARGS =
 ingest: $(READY) ## Load a catalogue [FILE=samples/catalogue.jsonl] [PORT=8080] [ARGS="--dry-run"]
 	@$(BIN)/python -m tools.ingest --twin http://127.0.0.1:$(PORT) $(ARGS) $(FILE)
+
+dashboard: $(READY) ## Write the templates of alarms and dashboard from the metrics that the code records
+	@PYTHONPATH=layers/routing $(BIN)/python -m tools.watching
 
 day: $(READY) ## Drive the twin's clock through a JST day under load, and see what capacity did [PORT=8080] [ARGS="--step 10"]
 	@$(BIN)/python -m local.day --port $(PORT) $(ARGS)

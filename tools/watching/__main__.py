@@ -12,7 +12,9 @@ import yaml
 from tools.watching import alarms, dashboard
 
 STACKS = Path(__file__).parents[2] / "stacks"
-HEADER = "# Made by `make dashboard` from the metrics that the code records: change tools/watching/{source}.py instead.\n"
+HEADER = (
+    "# Made by `make dashboard` from the metrics that the code records: change tools/watching/{source}.py instead.\n"
+)
 WRITTEN = {"alarms": alarms.template, "dashboard": dashboard.template}
 
 
@@ -32,7 +34,7 @@ _Writer.add_representer(str, _text)
 
 def written(name: str) -> str:
     """The text of a template's file."""
-    text = yaml.dump(WRITTEN[name](), Dumper=_Writer, sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.dump(WRITTEN[name](), Dumper=_Writer, sort_keys=False, allow_unicode=True, width=4096)
     return HEADER.format(source=name) + text
 
 

@@ -1,7 +1,7 @@
 """The alarms, and their template `stacks/alarms.yaml`: what rings, when, and whether somebody is woken.
 
-An alarm that *pages* is one that shoppers feel now; one composite alarm, `Paging`, stands for all of them. What is given
-as a share rings only from twenty turns in a period on, so that a quiet night's one odd turn wakes nobody.
+An alarm that *pages* is one that shoppers feel now; one composite alarm, `Paging`, stands for all of them. What is
+given as a share rings only from twenty turns in a period on, so that a quiet night's one odd turn wakes nobody.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Share:
     """Some turns in percent of all turns of a period."""
 
     parts: tuple[Metric, ...]
-    all: Metric = Metric.Turns
+    whole: Metric = Metric.Turns
 
     def queries(self, period_s: int) -> list[dict[str, Any]]:
         """The expression and its operands; a counter that was not touched is zero, not missing."""
@@ -45,12 +45,12 @@ class Share:
         some = " + ".join(f"FILL({name}, 0)" for name in names)
         share = {
             "Id": "share",
-            "Label": f"{' + '.join(part.name for part in self.parts)} in % of {self.all.name}",
-            "Expression": f"IF(all >= {LEAST_TURNS}, 100 * ({some}) / all, 0)",
+            "Label": f"{' + '.join(part.name for part in self.parts)} in % of {self.whole.name}",
+            "Expression": f"IF(whole >= {LEAST_TURNS}, 100 * ({some}) / whole, 0)",
             "ReturnData": True,
         }
         parts = [ours(part).as_query(name, period_s) for name, part in zip(names, self.parts, strict=True)]
-        return [share, ours(self.all).as_query("all", period_s), *parts]
+        return [share, ours(self.whole).as_query("whole", period_s), *parts]
 
 
 @dataclass(frozen=True)
@@ -313,7 +313,7 @@ CAPACITY = (
 CATALOGUE = (
     Alarm(
         "IngestFailedRows",
-        "Rows of an upload were sound and could not be loaded; its report names them, and the same file again loads them",
+        "Sound rows of an upload could not be loaded; its report names them, and the same file again loads them",
         ours(Metric.IngestFailedRows),
     ),
     Alarm(
@@ -327,9 +327,7 @@ ALARMS = (*SHOPPERS, *MODELS, *MONEY, *CAPACITY, *CATALOGUE)
 
 def template() -> dict[str, Any]:
     """The template, for the main one to nest."""
-    alarms = {
-        alarm.resource: {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm.properties()} for alarm in ALARMS
-    }
+    alarms = {alarm.resource: {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm.properties()} for alarm in ALARMS}
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "MangaAssist - alarms",
@@ -342,6 +340,7 @@ def template() -> dict[str, Any]:
             for name, meaning in PARAMETERS.items()
         },
         "Resources": {**alarms, "Paging": _paging()},
+        "Outputs": {"Paging": {"Description": "The alarm that pages", "Value": {"Fn::GetAtt": ["Paging", "Arn"]}}},
     }
 
 

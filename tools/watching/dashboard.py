@@ -1,4 +1,4 @@
-"""The dashboard, and its template `stacks/dashboard.yaml`: one page that tells how shoppers fare, who answers, what it costs.
+"""The dashboard, and its template `stacks/dashboard.yaml`: how shoppers fare, who answers, what it costs, on one page.
 
 Written in the rows of a person's questions, from above: is it well, how fast, who answers, for how much money, by what
 capacity, what breaks. The body is CloudWatch's JSON (its `GetDashboard` structure), with the stack's names filled in.
@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mangaassist.metric import Metric
-from mangaassist.routing.policies import preset
-from mangaassist.routing.policy import CATALOGUE, KEPT
+from mangaassist.routing.policy import CATALOGUE, KEPT, preset
 from tools.watching.alarms import FIRST_TEXT_MS
 from tools.watching.queries import QUERIES
 from tools.watching.series import Series, of_function, ours
@@ -315,13 +314,13 @@ ROWS = (
 def body() -> dict[str, Any]:
     """The dashboard in CloudWatch's structure, with places for the stack's names."""
     alarm = {"title": "Paging", "alarms": ["${PagingAlarm}"]}
-    widgets: list[dict[str, Any]] = [{"type": "alarm", "x": 0, "y": 0, "width": WIDTH, "height": 2, "properties": alarm}]
+    widgets: list[dict[str, Any]] = [
+        {"type": "alarm", "x": 0, "y": 0, "width": WIDTH, "height": 2, "properties": alarm}
+    ]
     y = 2
     for row in ROWS:
         heading = {"markdown": f"## {row.question}", "background": "transparent"}
-        widgets.append(
-            {"type": "text", "x": 0, "y": y, "width": WIDTH, "height": TITLE_HEIGHT, "properties": heading}
-        )
+        widgets.append({"type": "text", "x": 0, "y": y, "width": WIDTH, "height": TITLE_HEIGHT, "properties": heading})
         width = WIDTH // len(row.graphs)
         for place, graph in enumerate(row.graphs):
             at = {"x": place * width, "y": y + TITLE_HEIGHT, "width": width, "height": row.height}
@@ -339,7 +338,6 @@ def body() -> dict[str, Any]:
 
 def template() -> dict[str, Any]:
     """The template, for the main one to nest: the dashboard, and the queries for CloudWatch Logs Insights."""
-    text = json.dumps(body(), indent=1, ensure_ascii=False)
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "MangaAssist - dashboard, and queries of the log",
@@ -349,11 +347,18 @@ def template() -> dict[str, Any]:
         "Resources": {
             "Dashboard": {
                 "Type": "AWS::CloudWatch::Dashboard",
-                "Properties": {"DashboardName": {"Ref": "Name"}, "DashboardBody": {"Fn::Sub": text}},
+                "Properties": {"DashboardName": {"Ref": "Name"}, "DashboardBody": {"Fn::Sub": _text(body())}},
             },
             **{query.resource: query.definition() for query in QUERIES.values()},
         },
     }
+
+
+def _text(document: dict[str, Any]) -> str:
+    """The body as JSON, with a line for each widget."""
+    head = json.dumps({name: value for name, value in document.items() if name != "widgets"})
+    widgets = ",\n".join(json.dumps(widget, ensure_ascii=False) for widget in document["widgets"])
+    return f'{head.removesuffix("}")}, "widgets": [\n{widgets}\n]}}'
 
 
 def _filled(value: Any) -> str:

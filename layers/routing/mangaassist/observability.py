@@ -12,7 +12,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -84,15 +84,14 @@ class Emitter(AmazonCloudWatchEMFProvider):
 
 
 logger = ThreadLogger(service=SERVICE)
-metrics = Metrics(
-    provider=Emitter(
-        service=SERVICE,
-        namespace=NAMESPACE,
-        metric_set=cast("dict[str, Any]", PerThread()),
-        dimension_set=cast("dict[str, Any]", PerThread()),
-        metadata_set=cast("dict[str, Any]", PerThread()),
-    )
+emitter = Emitter(
+    service=SERVICE,
+    namespace=NAMESPACE,
+    metric_set=cast("dict[str, Any]", PerThread()),
+    dimension_set=cast("dict[str, Any]", PerThread()),
+    metadata_set=cast("dict[str, Any]", PerThread()),
 )
+metrics = Metrics(provider=emitter)
 
 
 def measure(metric: Metric, value: float = 1) -> None:
@@ -102,7 +101,7 @@ def measure(metric: Metric, value: float = 1) -> None:
 
 def measured(metric: Metric) -> bool:
     """Whether this invocation has added to a metric."""
-    return metric.name in metrics.metric_set
+    return metric.name in emitter.metric_set
 
 
 def measure_by(values: Mapping[Metric, float], **dimensions: str) -> None:
@@ -125,6 +124,21 @@ def tracer() -> Tracer:
     from aws_lambda_powertools import Tracer
 
     return Tracer(service=SERVICE)
+
+
+class Subsegment:
+    """A span that begins here and ends where it is told to, in the same thread."""
+
+    def __init__(self, name: str) -> None:
+        self._open = ExitStack()
+        self._begun = self._open.enter_context(tracer().provider.in_subsegment(name=name))
+
+    def end(self, **annotations: str) -> None:
+        """End it; traces can be searched by its annotations."""
+        if self._begun is not None:  # nothing is traced, and nobody listens
+            for key, value in annotations.items():
+                self._begun.put_annotation(key, value)
+        self._open.close()
 
 
 @contextmanager

@@ -62,11 +62,13 @@ class Conversation:
         followup: Followup,
         poster: Poster,
         turns_per_minute: int,
+        logged_percent: int = 100,
         clock: Clock | None = None,
     ) -> None:
         self._stores = stores
         self._failover = failover
         self._followup = followup
+        self._logged_percent = logged_percent
         self._clock = clock or Clock()
         self._gathering = Gathering(stores, poster, turns_per_minute, self._clock)
 
@@ -142,7 +144,7 @@ class Conversation:
         self._guarded("utilisation", lambda: self._note_use(turn))
         self._guarded("answers", lambda: self._keep(turn))
         self._stores.research.end(turn.findings)
-        report.turn(turn)
+        report.turn(turn, self._logged_percent)
 
     def _guarded(self, part: str, work: Callable[[], None]) -> bool:
         """Do a part of the ending; whether it was done."""

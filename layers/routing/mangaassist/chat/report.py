@@ -6,6 +6,7 @@ Logs and metrics carry ids, names, times and amounts, never a word of what was s
 from __future__ import annotations
 
 import uuid
+import zlib
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +64,32 @@ def account(turn: Turn) -> TurnAccount:
     )
 
 
-def turn(turn: Turn) -> None:
-    """One log line and the metrics of a finished turn."""
-    progress = turn.progress
-    first_ms = first_text_ms(turn)
+def turn(turn: Turn, logged_percent: int = 100) -> None:
+    """The metrics of a finished turn, and its log line; of turns without trouble only a share is logged."""
     cost_nano_usd = account(turn).cost_nano_usd
+    if _met_trouble(turn):
+        _log(turn, cost_nano_usd, stands_for=1)
+    elif zlib.crc32(turn.run_id.encode()) % 100 < logged_percent:
+        _log(turn, cost_nano_usd, stands_for=100 / logged_percent)
+    measure(Metric.Turns)
+    measure(Metric.Posts, turn.delivery.posts)
+    measure(Metric.TotalTime, total_ms(turn))
+    if (first_ms := first_text_ms(turn)) is not None:
+        measure(Metric.FirstText, first_ms)
+    _measure_chain(turn)
+    _measure_money(turn, cost_nano_usd)
+    _measure_findings(turn)
+
+
+def _met_trouble(turn: Turn) -> bool:
+    """Whether somebody may want to know why it went as it did."""
+    first_ms = first_text_ms(turn)
+    slow = first_ms is None or first_ms > turn.view.policy.limits.first_text_ms
+    return slow or turn.is_lost() or len(turn.progress.attempts) > 1 or turn.progress.target == CATALOGUE
+
+
+def _log(turn: Turn, cost_nano_usd: int, *, stands_for: float) -> None:
+    progress = turn.progress
     logger.info(
         "turn",
         extra={
@@ -81,7 +103,7 @@ def turn(turn: Turn) -> None:
             "target": progress.target,
             "attempts": [f"{attempt.target}:{attempt.outcome}" for attempt in progress.attempts],
             "passed_over": [f"{target}:{why}" for target, why in progress.passed_over],
-            "first_text_ms": first_ms,
+            "first_text_ms": first_text_ms(turn),
             "total_ms": total_ms(turn),
             "posts": turn.delivery.posts,
             "cost_nano_usd": cost_nano_usd,
@@ -90,24 +112,16 @@ def turn(turn: Turn) -> None:
             "products": len(turn.findings.products),
             "missing": list(turn.findings.found.missing),
             "kept": turn.findings.kept.how if turn.findings.kept else None,
+            "stands_for": round(stands_for, 2),
         },
     )
-    measure(Metric.Turns)
-    measure(Metric.Posts, turn.delivery.posts)
-    measure(Metric.TotalTime, total_ms(turn))
-    if first_ms is not None:
-        measure(Metric.FirstText, first_ms)
-    _measure_chain(turn)
-    _measure_money(turn, cost_nano_usd)
-    _measure_findings(turn)
 
 
 def _measure_chain(turn: Turn) -> None:
     """Who answered, and how deep the chain was walked for it."""
     progress, policy = turn.progress, turn.view.policy
     measure(Metric.Attempts, len(progress.attempts))
-    for target, values in _by_target(progress).items():
-        measure_by(values, target=target)
+    _measure_targets(progress)
     if len(progress.attempts) > 1:
         measure(Metric.Fallbacks)
     answered_by = policy.targets.get(progress.target)
@@ -117,13 +131,14 @@ def _measure_chain(turn: Turn) -> None:
         measure(Metric.CatalogueAnswers)
 
 
-def _by_target(progress: Progress) -> dict[str, dict[Metric, float]]:
-    """What is told of each target that had to do with the turn."""
-    found: dict[str, dict[Metric, float]] = {progress.target: {Metric.Answers: 1}}
+def _measure_targets(progress: Progress) -> None:
+    """What each target had to do with the turn."""
+    costs = {progress.target: 0}
     for attempt in progress.attempts:
-        values = found.setdefault(attempt.target, {})
-        values[Metric.AttemptCostNanoUsd] = values.get(Metric.AttemptCostNanoUsd, 0) + attempt.cost_nano_usd
-    return found
+        costs[attempt.target] = costs.get(attempt.target, 0) + attempt.cost_nano_usd
+    for target, cost_nano_usd in costs.items():
+        answers = int(target == progress.target)
+        measure_by({Metric.Answers: answers, Metric.AttemptCostNanoUsd: cost_nano_usd}, target=target)
 
 
 def _measure_money(turn: Turn, cost_nano_usd: int) -> None:
