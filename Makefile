@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check secrets audit format validate build host-build invoke policy models ingest capacity endpoint ledger advise simulate quotas day bench load chaos deploy pins clean chromium
+.PHONY: help run chat smoke test check secrets audit format validate build host-build invoke policy models ingest capacity endpoint ledger advise simulate quotas dashboard day bench load chaos peers deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ models: $(READY) ## Show whether the policy's models answer, and until when they
 ingest: ARGS =
 ingest: $(READY) ## Load a catalogue [FILE=samples/catalogue.jsonl] [PORT=8080] [ARGS="--dry-run"]
 	@$(BIN)/python -m tools.ingest --twin http://127.0.0.1:$(PORT) $(ARGS) $(FILE)
+
+dashboard: $(READY) ## Write the templates of alarms and dashboard from the metrics that the code records
+	@PYTHONPATH=layers/routing $(BIN)/python -m tools.watching
 
 day: $(READY) ## Drive the twin's clock through a JST day under load, and see what capacity did [PORT=8080] [ARGS="--step 10"]
 	@$(BIN)/python -m local.day --port $(PORT) $(ARGS)
@@ -128,6 +131,10 @@ chaos: ARGS =
 chaos: $(READY) ## Let one thing after the other fail, and count what shoppers get [ARGS="--quick"]
 	@$(BIN)/python -m chaos $(ARGS)
 
+peers: ARGS =
+peers: $(READY) .peers-venv/.ready ## Measure LiteLLM and raw boto3 beside ours, on one emulator in one run [ARGS="--part scenarios --write docs/peers.md"]
+	@$(BIN)/python -m peers $(ARGS)
+
 # -- ship --------------------------------------------------------------------------------------------------------------
 
 build: $(READY) ## Build what is deployed, in .aws-sam/build [ARCH=arm64|x86_64]
@@ -156,11 +163,19 @@ pins: $(READY) ## Pin the newest packages that the .in files allow
 	$$compile requirements-dev.in --output-file requirements-dev.txt; \
 	for folder in layers/routing functions/authorizer; do \
 		$$compile $$folder/requirements.in --output-file $$folder/requirements.txt --constraint requirements-dev.txt; \
-	done
+	done; \
+	$$compile peers/requirements.in --output-file peers/requirements.txt
 
 clean: ## Remove everything that make has made
-	rm -rf .venv .bootstrap .node .aws-sam .twin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks .reports
+	rm -rf .venv .peers-venv .bootstrap .node .aws-sam .twin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks .reports
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Those who are compared have packages of their own, which nothing of ours may see.
+.peers-venv/.ready: peers/requirements.txt .python-version | $(UV)
+	@echo "installing the peers' pinned packages, apart from ours"
+	@$(UV) venv --quiet --clear .peers-venv
+	@$(UV) pip sync --quiet --python .peers-venv/bin/python peers/requirements.txt
+	@touch $@
 
 $(READY): .venv/pyvenv.cfg requirements-dev.txt
 	@echo "installing the pinned packages"

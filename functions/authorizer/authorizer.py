@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mangaassist import bootstrap
 from mangaassist.chat import handshake
-from mangaassist.observability import count, logger, metrics, version_failed
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure, measure_by, metrics, version_failed
 from tokens import SigningKeys, TokenRefused, Verifier, published_keys
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class AllowedOrigins:
         try:
             self._last = str(self._parameters.get(self._name, max_age=ORIGINS_LIFE_S))
         except GetParameterError as error:
-            count("OriginsUnreadable")
+            measure(Metric.OriginsUnreadable)
             logger.error(
                 "the allowed origins cannot be read", extra={"fault": str(error), "kept": self._last is not None}
             )
@@ -93,7 +94,7 @@ def allowed_origins() -> AllowedOrigins:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer with an IAM policy; a bad token is a 401, a wrong origin a 403, an unreachable issuer or list a 500."""
-    count("Handshakes")
+    measure(Metric.Handshakes)
     try:
         return _judged(Handshake.model_validate(event))
     except TokenRefused as refusal:
@@ -114,8 +115,8 @@ def _judged(request: Handshake) -> dict[str, Any]:
 
 
 def _refused(reason: str) -> None:
-    count("HandshakesRefused")
-    count(f"HandshakesRefused.{reason}")
+    measure(Metric.HandshakesRefused)
+    measure_by({Metric.HandshakesRefused: 1}, reason=reason)
     logger.info("handshake refused", extra={"reason": reason})
 
 

@@ -15,7 +15,8 @@ import jwt
 import urllib3
 
 from mangaassist.errors import MangaAssistError
-from mangaassist.observability import count, logger
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -143,7 +144,7 @@ class SigningKeys:
         try:
             published = _verifying(jwt.PyJWKSet.from_dict(self._fetch()))
         except (IssuerUnreachable, jwt.PyJWTError) as error:
-            count("IssuerUnreachable")
+            measure(Metric.IssuerUnreachable)
             logger.error(
                 "the issuer's signing keys cannot be had", extra={"fault": str(error), "kept": len(self._keys)}
             )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from mangaassist import bootstrap
 from mangaassist.errors import ControlPlaneError
-from mangaassist.observability import count, logger, metrics, traced
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure, metrics, traced
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Take one step; Step Functions knows a function's failure by the name of its exception's class."""
-    count("CapacitySteps")
+    measure(Metric.CapacitySteps)
     with traced("capacity", on=bootstrap.settings().tracing == "on"):
         try:
             return bootstrap.capacity().take(event)

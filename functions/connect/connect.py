@@ -13,7 +13,8 @@ from pydantic import ConfigDict, Field
 from mangaassist import bootstrap
 from mangaassist.chat import handshake
 from mangaassist.errors import StoreUnavailable
-from mangaassist.observability import count, logger, metrics
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure, metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -40,22 +41,22 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     An event that no authorizer has seen is refused with 401, and is the operators' to explain.
     """
-    count("Connects")
+    measure(Metric.Connects)
     request = Connect.model_validate(event)
     where = request.request_context
     if where.authorizer is None:
-        count("ConnectsUnauthorized")
+        measure(Metric.ConnectsUnauthorized)
         logger.error("a handshake reached connect without the authorizer")
         return {"statusCode": 401}
     limit = bootstrap.settings().connections_per_user
     try:
         opened = bootstrap.connections().open(where.connection_id, where.authorizer.principal_id, limit)
     except StoreUnavailable as error:
-        count("StoreUnavailable")
+        measure(Metric.StoreUnavailable)
         logger.error("a table is out of reach", extra={"part": "connect", "fault": str(error)})
         return {"statusCode": 503}
     if not opened:
-        count("ConnectionsRefused")
+        measure(Metric.ConnectionsRefused)
         logger.info("a user has connections enough", extra={"limit": limit})
         return {"statusCode": 429}
     return {"statusCode": 200} | _subprotocol(request.multi_value_headers)

@@ -13,7 +13,8 @@ from pydantic import Field
 from mangaassist import bootstrap
 from mangaassist.chat import handshake  # noqa: TC001 - pydantic evaluates the annotation
 from mangaassist.errors import StoreUnavailable
-from mangaassist.observability import count, logger, metrics
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure, metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -35,12 +36,12 @@ class Disconnect(APIGatewayWebSocketDisconnectEventModel):
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """Forget the connection as well as can be done now: nobody waits for the answer, and rows expire."""
-    count("Disconnects")
+    measure(Metric.Disconnects)
     where = Disconnect.model_validate(event).request_context
     user_id = where.authorizer.principal_id if where.authorizer else None
     try:
         bootstrap.connections().close(where.connection_id, user_id)
     except StoreUnavailable as error:
-        count("StoreUnavailable")
+        measure(Metric.StoreUnavailable)
         logger.warning("a table is out of reach", extra={"part": "disconnect", "fault": str(error)})
     return {"statusCode": 200}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from mangaassist import bootstrap
-from mangaassist.observability import count, logger, metrics, traced
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure, metrics, traced
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -55,9 +56,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
                 has_time=lambda: context.get_remaining_time_in_millis() > RESERVE_MS,
             )
         finally:
-            count("IngestRows", told.get("rows", 0))
-            count("IngestBadRows", told.get("bad", 0))
-            count("IngestFailedRows", told.get("failed", 0))
-            count("EmbeddingTokens", told.get("embedding_tokens", 0))
+            measure(Metric.IngestRows, told.get("rows", 0))
+            measure(Metric.IngestBadRows, told.get("bad", 0))
+            measure(Metric.IngestFailedRows, told.get("failed", 0))
+            measure(Metric.EmbeddingTokens, told.get("embedding_tokens", 0))
             logger.info("upload", extra={"object": upload.object.key, **told})
     return told

@@ -19,7 +19,8 @@ from mangaassist import bootstrap
 from mangaassist.chat import handshake
 from mangaassist.chat.turn import Shopper
 from mangaassist.deadline import Deadline
-from mangaassist.observability import counted, logger, metrics, traced, version_failed
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measured, metrics, traced, version_failed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -58,7 +59,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     with traced("message", on=bootstrap.settings().tracing == "on"):
         shopper = Shopper(where.authorizer.principal_id, where.connection_id, where.authorizer.user_class)
         bootstrap.reception().receive(message.body, shopper, deadline, context)
-    if counted("TurnFailed"):
+    if measured(Metric.TurnFailed):
         version_failed(context)
     frames = bootstrap.rehearsals().take(where.connection_id)
     return {"statusCode": 200, "frames": frames} if frames else {"statusCode": 200}

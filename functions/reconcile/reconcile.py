@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mangaassist import bootstrap
-from mangaassist.observability import logger, metrics, percent, traced
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure, metrics, traced
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -17,6 +18,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Reconcile a day and count the drift; Lambda repeats what raises, which does no harm."""
     with traced("reconcile", on=bootstrap.settings().tracing == "on"):
         told = bootstrap.bookkeeper().take(event).document()
-    percent("LedgerDrift", told["drift_percent"])
+    measure(Metric.LedgerDrift, told["drift_percent"])
     logger.info("reconciliation", extra=told)
     return told

@@ -118,7 +118,7 @@ class Running:
 
 @contextmanager
 def running(*arguments: str, environment: dict[str, str] | None = None, daily: bool = False) -> Iterator[Running]:
-    """Start a twin on free ports and stop it as Ctrl-C does; a `daily` look at the models takes calls and faults."""
+    """Start a twin on free ports and stop it as Ctrl-C does; what starts `daily` takes calls and faults."""
     port = free_pair()
     chosen = arguments if daily else ("--no-daily", *arguments)
     command = [sys.executable, "-m", "local", "--port", str(port), "--seed", "1", *chosen]

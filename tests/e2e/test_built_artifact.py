@@ -216,7 +216,10 @@ def test_with_tracing_on_a_question_is_answered_even_where_nobody_takes_the_trac
 
 @pytest.mark.usefixtures("built")
 def test_with_tracing_on_the_layer_alone_sends_its_spans_to_lambdas_daemon() -> None:
-    code = "from mangaassist.observability import traced\nwith traced('message', on=True): pass"
+    code = (
+        "from mangaassist.observability import Subsegment, traced\n"
+        "with traced('message', on=True): Subsegment('attempt ondemand-haiku').end(outcome='cut')"
+    )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
         daemon.settimeout(5)
@@ -230,6 +233,8 @@ def test_with_tracing_on_the_layer_alone_sends_its_spans_to_lambdas_daemon() -> 
     assert json.loads(header)["format"] == "json"
     sent = json.loads(span)
     assert (sent["name"], sent["parent_id"]) == ("## message", "53995c3f42cd8ad8")
+    (attempt,) = sent["subsegments"]
+    assert (attempt["name"], attempt["annotations"]) == ("attempt ondemand-haiku", {"outcome": "cut"})
 
 
 @pytest.mark.usefixtures("built")

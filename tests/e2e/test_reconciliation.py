@@ -6,15 +6,25 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from click.testing import CliRunner
 
-from tests.e2e.conftest import ask, until
+from tests.e2e.conftest import OFF_PEAK, ask, until
+from tests.e2e.running import Running, running
 from tools.ledger import main
 
 if TYPE_CHECKING:
-    from tests.e2e.running import Running
+    from collections.abc import Iterator
 
 TODAY, NIGHT, MORNING = "2026-11-25", "2026-11-26T03:29:00+09:00", "2026-11-26T03:31:00+09:00"
+
+
+@pytest.fixture(scope="module")
+def twin() -> Iterator[Running]:
+    """One that keeps its schedule."""
+    with running("--set", "ANSWER_CACHE=off", "--pace", "0.2", daily=True) as twin:
+        twin.put("clock", {"now": OFF_PEAK})
+        yield twin
 
 
 def metered(twin: Running, day: str) -> dict[str, Any]:

@@ -60,17 +60,31 @@ def reach(handler: Path) -> set[Path]:
     return files
 
 
-COUNTERS = ("count", "percent")
+def measured() -> set[tuple[str, tuple[str, ...]]]:
+    """The metrics that the shipped code records, each with the further dimensions that it is recorded by."""
+    found: set[tuple[str, tuple[str, ...]]] = set()
+    for file in (*modules(), *handlers()):
+        for scope in (node for node in ast.walk(parsed(file)) if isinstance(node, ast.FunctionDef)):
+            calls = [it for it in ast.walk(scope) if isinstance(it, ast.Call) and isinstance(it.func, ast.Name)]
+            plain = {name for it in calls if _called(it) == "measure" for name in _metrics(it)}
+            found |= {(name, ()) for name in plain}
+            for call in calls:
+                if _called(call) == "measure_by":
+                    by = tuple(str(keyword.arg) for keyword in call.keywords)
+                    found |= {(name, by) for name in _metrics(call) or _metrics(scope) - plain}
+    return found
 
 
-def counted() -> set[str]:
-    """The metrics that the shipped code counts."""
+def _called(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def _metrics(node: ast.AST) -> set[str]:
+    """The metrics that code names."""
     return {
-        node.args[0].value
-        for file in (*modules(), *handlers())
-        for node in ast.walk(parsed(file))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in COUNTERS
-        if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+        it.attr
+        for it in ast.walk(node)
+        if isinstance(it, ast.Attribute) and isinstance(it.value, ast.Name) and it.value.id == "Metric"
     }
 
 

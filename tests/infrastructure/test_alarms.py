@@ -1,124 +1,176 @@
-"""Alarms: they watch what exists and what is emitted, ring in time, and reach somebody."""
+"""Alarms: they watch what exists and what is emitted, by a statistic that means something, and reach somebody."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from mangaassist import observability
 from mangaassist.chat import report
+from mangaassist.metric import Metric
 from tests.infrastructure import code
-from tests.infrastructure.cloudformation import chosen_by
+from tests.infrastructure.cloudformation import chosen_by, nested
+from tools.watching.__main__ import written
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.infrastructure.cloudformation import Template
 
 # What AWS itself measures: the dimension, what that names, and the metrics that we watch.
 WATCHED = {
-    "AWS/Lambda": ("FunctionName", "AWS::Lambda::Function", {"Errors", "Throttles", "Duration"}),
+    "AWS/Lambda": ("FunctionName", "AWS::Lambda::Function", {"Errors", "Throttles"}),
     "AWS/States": ("StateMachineArn", "AWS::StepFunctions::StateMachine", {"ExecutionsFailed", "ExecutionsTimedOut"}),
     "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
 }
-OF_RELEASES = {"MessageVersionErrorsAlarm", "MessageVersionFailedAlarm", "AuthorizerVersionFailedAlarm"}
+ALARMS = nested("stacks/alarms.yaml")
+SINGLE = {name: it for name, it in ALARMS.of_type("AWS::CloudWatch::Alarm").items() if "MetricName" in it}
+SHARES = {name: it for name, it in ALARMS.of_type("AWS::CloudWatch::Alarm").items() if "Metrics" in it}
+PAGING = {
+    "AuthorizerErrorsAlarm",
+    "BudgetGuardAlarm",
+    "CatalogueShareAlarm",
+    "ConnectErrorsAlarm",
+    "FirstTextAlarm",
+    "MessageErrorsAlarm",
+    "MessageThrottlesAlarm",
+    "PostsForbiddenAlarm",
+    "TurnErrorsAlarm",
+}
 
 
-def test_every_alarm_watches_something_that_exists(template: Template) -> None:
-    for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
-        if name in OF_RELEASES:
-            continue
-        (dimension,) = alarm["Dimensions"]
-        if alarm["Namespace"] in WATCHED:
-            named, kind, metrics = WATCHED[alarm["Namespace"]]
-            assert alarm["MetricName"] in metrics
-            assert dimension["Name"] == named
-            for held in ((), ("RunsOnInstances",)):
-                (watched,) = chosen_by(dimension["Value"], held).values()
-                assert (watched if isinstance(watched, str) else watched[0]) in template.of_type(kind)
-        else:
-            assert alarm["MetricName"] in code.counted()
-            assert alarm["Namespace"] == observability.NAMESPACE
-            assert dimension == {"Name": "service", "Value": observability.SERVICE}
+@pytest.mark.parametrize("name", ["alarms", "dashboard"])
+def test_the_templates_are_what_the_metrics_say(name: str) -> None:
+    assert (code.ROOT / "stacks" / f"{name}.yaml").read_text("utf-8") == written(name)
 
 
-def test_what_only_operators_can_mend_raises_an_alarm_at_once(template: Template) -> None:
-    alarms = template.of_type("AWS::CloudWatch::Alarm").values()
-    watched = {alarm["MetricName"] for alarm in alarms}
-    assert watched == {
-        "Errors",
-        "VersionFailed",
-        "InvalidPolicy",
-        "TargetRefused",
-        "LedgerWriteFailed",
-        "LedgerDrift",
+def test_every_metric_is_recorded_by_the_dimensions_that_it_names_and_none_is_only_described() -> None:
+    assert code.measured() == {(metric.name, metric.by) for metric in Metric} | {("HandshakesRefused", ())}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_an_alarm_watches_something_that_exists(template: Template, name: str) -> None:
+    alarm = SINGLE[name]
+    (dimension,) = alarm["Dimensions"]
+    if alarm["Namespace"] in WATCHED:
+        named, kind, metrics = WATCHED[alarm["Namespace"]]
+        assert alarm["MetricName"] in metrics
+        assert dimension["Name"] == named
+        for held in ((), ("RunsOnInstances",)):
+            assert _named(chosen_by(_told(template)[dimension["Value"]["Ref"]], held)) in template.of_type(kind)
+    else:
+        assert alarm["Namespace"] == observability.NAMESPACE
+        assert (alarm["MetricName"], ()) in code.measured()
+        assert dimension == {"Name": "service", "Value": observability.SERVICE}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_counts_are_summed_and_durations_and_shares_are_not(name: str) -> None:
+    alarm = SINGLE[name]
+    if alarm["Namespace"] != observability.NAMESPACE:
+        assert alarm["Statistic"] == ("Maximum" if alarm["Namespace"] == "AWS/SQS" else "Sum")
+        return
+    unit = Metric[alarm["MetricName"]].unit
+    if unit == "Milliseconds":
+        assert re.fullmatch(r"p\d+", alarm["ExtendedStatistic"])
+    elif unit == "Percent":
+        assert alarm["Statistic"] == "Maximum"
+    else:
+        assert alarm["Statistic"] == ("Minimum" if alarm["MetricName"] == "ModelEndOfLifeDays" else "Sum")
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_a_share_is_of_turns_or_calls_and_a_quiet_night_rings_nothing(name: str) -> None:
+    share, *operands = SHARES[name]["Metrics"]
+    named = {it["Id"]: it["MetricStat"] for it in operands}
+    assert set(re.findall(r"\b(?:whole|part\d)\b", share["Expression"])) == set(named)
+    assert share["Expression"].startswith("IF(whole >= 20, 100 * (FILL(part0, 0)")
+    assert [it["ReturnData"] for it in (share, *operands)] == [True, *(False for _ in operands)]
+    for statistic in named.values():
+        metric = statistic["Metric"]
+        assert statistic["Stat"] == "Sum"
+        assert metric["Dimensions"] == [{"Name": "service", "Value": observability.SERVICE}]
+        assert (metric["MetricName"], ()) in code.measured()
+        assert Metric[metric["MetricName"]].unit == "Count"
+    assert named["whole"]["Metric"]["MetricName"] in ("Turns", "Attempts")
+
+
+def test_every_alarm_says_what_it_means_and_tells_the_topic() -> None:
+    for alarm in (*SINGLE.values(), *SHARES.values()):
+        assert alarm["AlarmDescription"]
+        assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+        assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
+
+
+def test_what_only_operators_can_mend_rings_at_the_first_time() -> None:
+    at_once = {
+        alarm["MetricName"]
+        for alarm in SINGLE.values()
+        if (alarm["Threshold"], alarm["EvaluationPeriods"], alarm["TreatMissingData"]) == (1, 1, "notBreaching")
+    }
+    assert at_once == {
+        "ApproximateNumberOfMessagesVisible",
+        "BudgetGuarded",
         "CapacityNotServing",
         "CapacityStray",
+        "Errors",
         "ExecutionsFailed",
         "ExecutionsTimedOut",
         "IngestFailedRows",
-        "ModelEndOfLifeDays",
-        "ModelProbeFailed",
-        "ApproximateNumberOfMessagesVisible",
+        "InvalidPolicy",
+        "LedgerWriteFailed",
+        "PostsForbidden",
+        "TargetRefused",
+        "Throttles",
+        "TurnFailed",
     }
-    for alarm in alarms:
-        assert alarm["AlarmDescription"]
-        assert chosen_by(alarm["AlarmActions"], ("HasAlarmTopic",)) == [{"Ref": "AlarmTopicArn"}]
-        assert chosen_by(alarm["AlarmActions"], ()) == [{"Ref": "NoticesTopic"}]
-        if alarm["MetricName"].startswith("Model"):
-            continue
-        assert alarm["TreatMissingData"] == "notBreaching"
-        if alarm["Period"] == 3600:  # of what happens once a day
-            continue
-        assert alarm["Statistic"] == ("Maximum" if alarm["Namespace"] == "AWS/SQS" else "Sum")
-        is_of_ticks = alarm["MetricName"] in ("CapacityNotServing", "ExecutionsFailed")  # of every fifth minute
-        period_s = 600 if is_of_ticks else 60
-        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (period_s, 1)
-        assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
-        assert alarm["TreatMissingData"] == "notBreaching"
 
 
-def test_a_model_that_ends_or_does_not_answer_raises_an_alarm_that_lasts_until_the_next_daily_look(
-    template: Template,
-) -> None:
-    alarms = template.of_type("AWS::CloudWatch::Alarm")
-    end, probe = alarms["ModelEndOfLifeAlarm"], alarms["ModelProbeFailedAlarm"]
-    assert (end["Statistic"], end["Threshold"], end["ComparisonOperator"]) == (
-        "Minimum",
-        90,
-        "LessThanOrEqualToThreshold",
-    )
-    assert (probe["Statistic"], probe["Threshold"], probe["ComparisonOperator"]) == (
-        "Sum",
-        1,
-        "GreaterThanOrEqualToThreshold",
-    )
+def test_what_is_looked_at_once_a_day_rings_until_the_next_look() -> None:
+    end, probe = SINGLE["ModelEndOfLifeAlarm"], SINGLE["ModelProbeFailedAlarm"]
+    assert (end["Threshold"], end["ComparisonOperator"]) == (90, "LessThanOrEqualToThreshold")
+    assert (probe["Threshold"], probe["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
     for alarm in (end, probe):
         assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["TreatMissingData"]) == (86_400, 1, "ignore")
 
 
-def test_the_models_are_looked_at_every_morning_in_japan_and_a_look_that_is_not_begun_is_known(
-    template: Template,
-) -> None:
-    schedule = template.of_type("AWS::Scheduler::Schedule")["LifecycleFunctionDaily"]
-    assert (schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"]) == (
-        "cron(30 6 * * ? *)",
-        "Asia/Tokyo",
+def test_the_ledgers_drift_rings_from_the_percentage_that_the_account_chooses(template: Template) -> None:
+    alarm = SINGLE["LedgerDriftAlarm"]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (
+        {"Ref": "LedgerDriftPercent"},
+        "GreaterThanThreshold",
     )
-    assert schedule["Target"]["Arn"] == {"Ref": "LifecycleFunctionAliaslive"}
-    assert schedule["Target"]["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["LifecycleDeadLetters", "Arn"]}}
+    assert _told(template)["LedgerDriftPercent"] == {"Ref": "LedgerDriftPercent"}
 
 
-def test_what_happens_once_a_day_rings_within_the_hour(template: Template) -> None:
-    daily = {
-        alarm["MetricName"]: (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"])
-        for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
-        if alarm["Period"] == 3600
-    }
-    assert daily == {
-        "LedgerDrift": ("Maximum", "GreaterThanThreshold", {"Ref": "LedgerDriftPercent"}),
-        "Errors": ("Sum", "GreaterThanOrEqualToThreshold", 1),
-    }
+def test_the_promise_to_the_shopper_is_the_threshold_of_the_first_text() -> None:
+    alarm = SINGLE["FirstTextAlarm"]
+    assert (alarm["ExtendedStatistic"], alarm["Threshold"], alarm["Period"]) == ("p95", 3000, 60)
+
+
+def test_somebody_is_woken_by_what_shoppers_feel_and_told_when_it_is_over(template: Template) -> None:
+    (paging,) = ALARMS.of_type("AWS::CloudWatch::CompositeAlarm").values()
+    operator, parts = paging["AlarmRule"]["Fn::Join"]
+    assert operator == " OR "
+    assert {part["Fn::Sub"] for part in parts} == {f'ALARM("${{{name}}}")' for name in PAGING}
+    assert paging["AlarmActions"] == paging["OKActions"] == [{"Ref": "PagingTopic"}]
+    topic = _told(template)["PagingTopic"]
+    assert chosen_by(topic, ("HasPagingTopic", "HasAlarmTopic")) == {"Ref": "PagingTopicArn"}
+    assert chosen_by(topic, ("HasAlarmTopic",)) == {"Ref": "AlarmTopicArn"}
+    assert chosen_by(topic, ()) == {"Ref": "NoticesTopic"}
+
+
+def test_alarms_of_releases_reach_the_same_topic(template: Template) -> None:
+    own = template.of_type("AWS::CloudWatch::Alarm")
+    assert set(own) == {"MessageVersionErrorsAlarm", "MessageVersionFailedAlarm", "AuthorizerVersionFailedAlarm"}
+    for alarm in own.values():
+        assert [chosen_by(it, ()) for it in alarm["AlarmActions"]] == [chosen_by(_told(template)["Topic"], ())]
+
+
+def test_every_queue_of_dead_letters_has_its_alarm(template: Template) -> None:
+    watched = {_named(_told(template)[it["Dimensions"][0]["Value"]["Ref"]]) for it in _of("AWS/SQS")}
+    assert watched == set(template.of_type("AWS::SQS::Queue"))
 
 
 def test_a_counter_is_emitted_where_its_alarm_looks_for_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,3 +182,28 @@ def test_a_counter_is_emitted_where_its_alarm_looks_for_it(capsys: pytest.Captur
     assert (directive["Namespace"], directive["Dimensions"]) == (observability.NAMESPACE, [["service"]])
     assert directive["Metrics"] == [{"Name": "InvalidPolicy", "Unit": "Count"}]
     assert emitted["service"] == observability.SERVICE
+
+
+def test_the_runbook_answers_every_alarm_and_no_other(template: Template) -> None:
+    """Those of the endpoint's stack are one row."""
+    _, _, section = (code.ROOT / "docs/operations.md").read_text("utf-8").partition("\n## Alarms\n")
+    rows = [line.split(" | ") for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    answered = {f"{name}Alarm": row[1].strip() for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert set(answered) == {*SINGLE, *SHARES, *template.of_type("AWS::CloudWatch::Alarm")}
+    assert {name for name, mark in answered.items() if mark == "●"} == PAGING
+
+
+def _of(namespace: str) -> list[dict[str, Any]]:
+    return [alarm for alarm in SINGLE.values() if alarm["Namespace"] == namespace]
+
+
+def _told(template: Template) -> dict[str, Any]:
+    """What the main template tells the alarms' stack."""
+    told: dict[str, Any] = template.of_type("AWS::CloudFormation::Stack")["AlarmsStack"]["Parameters"]
+    return told
+
+
+def _named(value: Any) -> str:
+    """The resource that a value is of."""
+    (named,) = value.values()
+    return named if isinstance(named, str) else str(named[0])

@@ -46,8 +46,10 @@ def test_with_one_every_question_goes_there_and_the_gateway_may_call_it(hosted: 
     assert served_by(hosted) == f"{HOSTED}Aliaslive"
     permission = hosted.of_type("AWS::Lambda::Permission")["ChatApiDefaultPermission"]
     assert permission["FunctionName"].endswith(f":function:<{HOSTED}Aliaslive>:live")
-    alarm = hosted.of_type("AWS::CloudWatch::Alarm")["MessageErrorsAlarm"]
-    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": f"<{HOSTED}>"}]
+    stacks = hosted.of_type("AWS::CloudFormation::Stack")
+    assert {stacks[name]["Parameters"]["MessageFunction"] for name in ("AlarmsStack", "DashboardStack")} == {
+        f"<{HOSTED}>"
+    }
 
 
 def test_it_is_the_message_function_in_everything_but_its_place(hosted: Deployment) -> None:

@@ -20,6 +20,7 @@ STACKS = {
     "SageMakerStack": ("stacks/sagemaker.yaml", "HasEndpoint"),
 }
 ENABLED_BY = {"HasSearch": "EnableSearch", "HasCache": "EnableCache", "HasEndpoint": "EnableSageMaker"}
+ALWAYS = {"AlarmsStack": "stacks/alarms.yaml", "DashboardStack": "stacks/dashboard.yaml"}
 LONGEST = {"KnowledgeStack": "n" * 24, "CacheStack": "n" * 24, "SageMakerStack": "n" * 48}  # what Name allows
 
 
@@ -31,10 +32,17 @@ def test_a_stack_exists_only_when_it_is_asked_for(template: Template, stack: str
     assert template.document["Conditions"][condition] == {"Fn::Equals": [{"Ref": ENABLED_BY[condition]}, "true"]}
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", [*STACKS, *ALWAYS])
 def test_a_stack_is_told_all_that_it_asks_for_and_nothing_else(template: Template, stack: str) -> None:
     told = template.resources[stack]["Properties"]["Parameters"]
-    assert set(told) == set(nested(STACKS[stack][0]).parameters)
+    path = ALWAYS[stack] if stack in ALWAYS else STACKS[stack][0]
+    assert template.resources[stack]["Properties"]["TemplateURL"] == path
+    assert set(told) == set(nested(path).parameters)
+
+
+@pytest.mark.parametrize("stack", ALWAYS)
+def test_what_is_watched_is_watched_in_every_deployment(template: Template, stack: str) -> None:
+    assert "Condition" not in template.resources[stack]
 
 
 @pytest.mark.parametrize("stack", STACKS)

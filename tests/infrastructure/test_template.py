@@ -216,14 +216,11 @@ def test_an_upload_starts_its_ingestion_and_is_never_lost_without_a_word(templat
     assert failures["DestinationConfig"] == {"OnFailure": {"Destination": queue}}
 
 
-def test_every_queue_of_dead_letters_is_kept_two_weeks_encrypted_and_alarmed(template: Template) -> None:
+def test_every_queue_of_dead_letters_is_kept_two_weeks_and_encrypted(template: Template) -> None:
     queues = template.of_type("AWS::SQS::Queue")
     for queue in queues.values():
         encrypted = chosen_by(queue["SqsManagedSseEnabled"], ())
         assert (queue["MessageRetentionPeriod"], encrypted) == (14 * 86400, True)
-    alarms = template.of_type("AWS::CloudWatch::Alarm").values()
-    watched = [alarm["Dimensions"][0]["Value"] for alarm in alarms if alarm["Namespace"] == "AWS/SQS"]
-    assert sorted(it["Fn::GetAtt"][0] for it in watched) == sorted(queues)
 
 
 def test_the_idempotency_table_is_as_powertools_lays_it_out(template: Template) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mangaassist.capacity.control_plane import Lifecycle
 from mangaassist.capacity.use import Use
 from mangaassist.errors import ControlPlaneError
-from mangaassist.observability import metrics
+from mangaassist.observability import emitter, metrics
 from mangaassist.routing.policy import Provisioning
 from mangaassist.routing.situation import Capacity
 from tests.unit.purchases import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def counted(name: str) -> float:
     """What a counter has come to in this test."""
-    values: list[float] = metrics.metric_set.get(name, {}).get("Value", [])
+    values: list[float] = emitter.metric_set.get(name, {}).get("Value", [])
     return sum(values)
 
 

@@ -11,7 +11,7 @@ import pytest
 from mangaassist.capacity.rules import drain_s
 from mangaassist.capacity.workflow import Closing, Opening
 from mangaassist.errors import ControlPlaneError
-from mangaassist.observability import metrics
+from mangaassist.observability import emitter
 from mangaassist.routing import policy
 from tests.unit.purchases import (
     COMMITTED,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def counted(name: str) -> float:
     """What a counter has come to in this test."""
-    values: list[float] = metrics.metric_set.get(name, {}).get("Value", [])
+    values: list[float] = emitter.metric_set.get(name, {}).get("Value", [])
     return sum(values)
 
 

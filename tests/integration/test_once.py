@@ -12,7 +12,7 @@ import time_machine
 
 from mangaassist.chat.once import REMEMBERED_S, Once
 from mangaassist.errors import InvalidRequest, StoreUnavailable
-from mangaassist.observability import metrics
+from mangaassist.observability import emitter, metrics
 from tests.integration import tables
 from tests.integration.environment import Context
 from tests.integration.tables import IDEMPOTENCY
@@ -43,7 +43,7 @@ def later() -> Iterator[Callable[[float], object]]:
 
 
 def counted() -> set[str]:
-    return set(metrics.metric_set)
+    return set(emitter.metric_set)
 
 
 class Work:

@@ -18,7 +18,8 @@ from mangaassist.chat import frames
 from mangaassist.chat.frames import Ask
 from mangaassist.chat.rehearsal import CONNECTION, Rehearsals
 from mangaassist.knowledge.cache import sameness
-from mangaassist.observability import count, metrics
+from mangaassist.metric import Metric
+from mangaassist.observability import measure, metrics
 from mangaassist.routing import policy, question
 from release import PAUSE_S, TRIES, LambdaVersions, Release, ReleaseFaulty
 from tests.integration import environment
@@ -230,7 +231,7 @@ class FakeReception:
 
     def receive(self, body: str | None, shopper: Shopper, *_: Any) -> None:
         bootstrap.rehearsals().post(shopper.connection_id, b'{"type": "pong"}')
-        count("TurnFailed" if self._fails else "Turns")
+        measure(Metric.TurnFailed if self._fails else Metric.Turns)
 
 
 class Silence:

@@ -24,6 +24,7 @@ from mangaassist.knowledge.product import Product
 from mangaassist.knowledge.search import Search
 from mangaassist.routing import policy
 from mangaassist.routing.backends import Message
+from mangaassist.routing.backends.traced import Traced
 from mangaassist.routing.estimates import Estimates
 from mangaassist.routing.failover import Failover
 from mangaassist.routing.situation import Capacity, Situation
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from mangaassist.capacity.use import Use
     from mangaassist.money.ledger import TurnAccount
+    from mangaassist.routing.backends.traced import Span
 
 POLICY = policy.preset("current")
 PRODUCTS = {
@@ -166,7 +168,14 @@ class World:
 class House:
     """The message function's application over a world."""
 
-    def __init__(self, scripts: dict[str, list[list[After]]], **world: Any) -> None:
+    def __init__(
+        self,
+        scripts: dict[str, list[list[After]]],
+        *,
+        begin: Callable[[str], Span] | None = None,
+        logged_percent: int = 100,
+        **world: Any,
+    ) -> None:
         self.clock = FakeClock()
         self.world = World(self.clock, scripts, **world)
         self.poster = FakePoster(self.clock)
@@ -180,7 +189,7 @@ class House:
         conversation = Conversation(
             stores=Stores(fake, fake, _SituationPort(self.world), fake, fake, fake, fake, research),  # type: ignore[arg-type]
             failover=Failover(
-                backends={"bedrock": self.backend},
+                backends={"bedrock": Traced(self.backend, begin) if begin else self.backend},
                 estimates=Estimates(),
                 purse=_PursePort(self.world),
                 probes=FakeProbes(),
@@ -188,6 +197,7 @@ class House:
             followup=followup,
             poster=self.poster,
             turns_per_minute=20,
+            logged_percent=logged_percent,
             clock=clock,
         )
         self.reception = Reception(conversation, followup, self.poster, sleep=clock.sleep)

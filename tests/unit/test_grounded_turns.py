@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +17,7 @@ ALIKE = "ワンピースに似た完結済みの作品は?"
 GOOD = ["『FAIRY TAIL』は", "全10巻で", "完結しています。"]
 
 
-def house(*scripts: list[After], **world: object) -> House:
+def house(*scripts: list[After], **world: Any) -> House:
     """A shop whose fast model plays these scripts."""
     return House({"ondemand-haiku": list(scripts) or [answer(*GOOD)], "ondemand-sonnet": [answer(*GOOD)]}, **world)
 

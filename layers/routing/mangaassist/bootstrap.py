@@ -192,6 +192,7 @@ def reception() -> Reception:
         followup=followup,
         poster=rehearsals(),
         turns_per_minute=chosen.turns_per_minute,
+        logged_percent=chosen.turn_log_percent,
     )
     return Reception(conversation, followup, rehearsals())
 
@@ -413,6 +414,11 @@ def _failover(ledger: Ledger) -> Failover:
     backends: dict[str, Backend] = {"bedrock": models}
     if chosen.sagemaker_endpoint:
         backends["sagemaker"] = _endpoint()
+    if chosen.tracing == "on":
+        from mangaassist.observability import Subsegment
+        from mangaassist.routing.backends.traced import Traced
+
+        backends = {name: Traced(backend, Subsegment) for name, backend in backends.items()}
     return Failover(backends=backends, estimates=Estimates(), purse=ledger, probes=situation())
 
 

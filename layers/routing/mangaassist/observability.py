@@ -12,15 +12,19 @@ import json
 import sys
 import threading
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from aws_lambda_powertools.metrics import Metrics
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
+from mangaassist.metric import Metric
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aws_lambda_powertools import Tracer
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -80,54 +84,39 @@ class Emitter(AmazonCloudWatchEMFProvider):
 
 
 logger = ThreadLogger(service=SERVICE)
-metrics = Metrics(
-    provider=Emitter(
-        service=SERVICE,
-        namespace=NAMESPACE,
-        metric_set=cast("dict[str, Any]", PerThread()),
-        dimension_set=cast("dict[str, Any]", PerThread()),
-        metadata_set=cast("dict[str, Any]", PerThread()),
-    )
+emitter = Emitter(
+    service=SERVICE,
+    namespace=NAMESPACE,
+    metric_set=cast("dict[str, Any]", PerThread()),
+    dimension_set=cast("dict[str, Any]", PerThread()),
+    metadata_set=cast("dict[str, Any]", PerThread()),
 )
+metrics = Metrics(provider=emitter)
 
 
-def count(name: str, value: float = 1) -> None:
-    """Add to a counter of this invocation."""
-    metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+def measure(metric: Metric, value: float = 1) -> None:
+    """Add to a metric of this invocation."""
+    metrics.add_metric(name=metric.name, unit=metric.unit, value=value)
 
 
-def counted(name: str) -> bool:
-    """Whether this invocation has added to a counter."""
-    return name in metrics.metric_set
+def measured(metric: Metric) -> bool:
+    """Whether this invocation has added to a metric."""
+    return metric.name in emitter.metric_set
 
 
-def milliseconds(name: str, value: float) -> None:
-    """Record a duration of this invocation."""
-    metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=value)
-
-
-def percent(name: str, value: float) -> None:
-    """Record a share of this invocation."""
-    metrics.add_metric(name=name, unit=MetricUnit.Percent, value=value)
-
-
-def of_window(window: str, **values: float) -> None:
-    """Record metrics of one window's capacity; shares are in percent, everything else counts."""
+def measure_by(values: Mapping[Metric, float], **dimensions: str) -> None:
+    """Record metrics under further dimensions, at once and apart from the invocation's."""
     found = Emitter(service=SERVICE, namespace=NAMESPACE)
-    found.add_dimension(name="window", value=window)
-    for name, value in values.items():
-        unit = MetricUnit.Percent if name == "CapacityUtilisation" else MetricUnit.Count
-        found.add_metric(name=name, unit=unit, value=value)
+    for name, value in dimensions.items():
+        found.add_dimension(name=name, value=value)
+    for metric, amount in values.items():
+        found.add_metric(name=metric.name, unit=metric.unit, value=amount)
     found.flush_metrics()
 
 
 def version_failed(context: LambdaContext) -> None:
     """Record that a version failed, by its number: a new one's failures end its canary, an old one's do not."""
-    found = Emitter(service=SERVICE, namespace=NAMESPACE)
-    found.add_dimension(name="function", value=context.function_name)
-    found.add_dimension(name="version", value=context.function_version)
-    found.add_metric(name="VersionFailed", unit=MetricUnit.Count, value=1)
-    found.flush_metrics()
+    measure_by({Metric.VersionFailed: 1}, function=context.function_name, version=context.function_version)
 
 
 @cache
@@ -135,6 +124,21 @@ def tracer() -> Tracer:
     from aws_lambda_powertools import Tracer
 
     return Tracer(service=SERVICE)
+
+
+class Subsegment:
+    """A span that begins here and ends where it is told to, in the same thread."""
+
+    def __init__(self, name: str) -> None:
+        self._open = ExitStack()
+        self._begun = self._open.enter_context(tracer().provider.in_subsegment(name=name))
+
+    def end(self, **annotations: str) -> None:
+        """End it; traces can be searched by its annotations."""
+        if self._begun is not None:  # nothing is traced, and nobody listens
+            for key, value in annotations.items():
+                self._begun.put_annotation(key, value)
+        self._open.close()
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class Settings(BaseModel):
     guardrail_id: str = ""
     guardrail_version: str = ""
     tracing: Literal["on", "off"] = "off"
+    turn_log_percent: int = Field(default=100, ge=1, le=100)  # of turns without trouble
     capacity_mode: Literal["off", "dry-run", "live"] = "dry-run"
     capacity_region: Region = "us-east-1"
     capacity_lead_minutes: int = Field(default=30, ge=0, le=90)

@@ -23,7 +23,7 @@ PASSING = re.compile(r"\$[\d,.]*\d|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b
 UNDER_WAY = frozenset({"wanted", "exists", "buy", "creating", "in_service"})  # an opening that something stopped
 BY_ERROR = {
     "Bedrock.ServiceQuotaExceededException": (
-        "Ask AWS Support for no-commitment model units (docs/operations.md, Quota); the next tick tries again."
+        "Ask AWS Support for no-commitment model units (docs/capacity.md, Quota); the next tick tries again."
     ),
     "Bedrock.AccessDeniedException": (
         "Compare the capacity function's role with template.yaml, and see that the account may use the model."
@@ -176,7 +176,7 @@ def _steps(ended: Ended) -> Iterable[str]:
         yield BY_OUTCOME[opening.outcome].format(window=opening.window)
     for closing in ended.closing:
         if closing.outcome == "retained":
-            yield "A committed purchase renews itself at its end: ask AWS Support to end it (docs/operations.md)."
+            yield "A committed purchase renews itself at its end: ask AWS Support to end it (docs/capacity.md)."
         elif closing.failure or closing.outcome != "gone":
             yield STILL_BILLED.format(window=closing.window, name=closing.name, region=_region(closing))
         elif ended.request.action == "sweep":

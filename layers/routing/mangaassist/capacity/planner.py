@@ -14,7 +14,8 @@ from mangaassist.capacity.watch import watch
 from mangaassist.capacity.workflow import BY_HAND, Closing, Opening, Plan, Request
 from mangaassist.errors import WorkflowInputInvalid
 from mangaassist.jst import jst
-from mangaassist.observability import count, logger
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +84,7 @@ class Planner:
             self._tidy(name, row, owned)
         strays = planning.strays(owned, frozenset(wanted), draining, now.timestamp())
         if strays:
-            count("CapacityStray", len(strays))
+            measure(Metric.CapacityStray, len(strays))
             logger.error("capacity is alive outside its window", extra={"purchases": [stray.name for stray in strays]})
         return Plan(
             request=request,

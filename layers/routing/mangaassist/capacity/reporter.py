@@ -11,7 +11,8 @@ from mangaassist.capacity.rules import unit_price_nano_usd
 from mangaassist.capacity.workflow import Report
 from mangaassist.errors import ControlPlaneError
 from mangaassist.jst import jst
-from mangaassist.observability import count, logger
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure
 
 if TYPE_CHECKING:
     from mangaassist.capacity.control_plane import Purchase
@@ -31,7 +32,7 @@ class Reporter:
         self._note_unbought(ended)
         told = {"action": ended.request.action, "window": ended.request.window, "summary": text}
         if in_trouble:
-            count("CapacityFailed")
+            measure(Metric.CapacityFailed)
             logger.error("capacity needs a look", extra=told)
         else:
             logger.info("capacity", extra=told)

@@ -8,7 +8,8 @@ from mangaassist.capacity import planning
 from mangaassist.capacity.sizing import fullness
 from mangaassist.capacity.workflow import BY_HAND
 from mangaassist.jst import jst
-from mangaassist.observability import count, of_window
+from mangaassist.metric import Metric
+from mangaassist.observability import measure, measure_by
 
 if TYPE_CHECKING:
     from mangaassist.capacity.planning import Facts
@@ -24,11 +25,13 @@ def watch(ports: Ports, facts: Facts) -> None:
     if occurrence is None:
         return
     if planning.is_served(facts):
-        of_window(occurrence.window.name, CapacityUtilisation=100 * _share(ports, facts, occurrence))
+        full_percent = 100 * _share(ports, facts, occurrence)
+        measure_by({Metric.CapacityServing: 1, Metric.CapacityUtilisation: full_percent}, window=occurrence.window.name)
         return
+    measure_by({Metric.CapacityServing: 0}, window=occurrence.window.name)
     closed_by_hand = record is not None and record.state == "closed" and record.reason == BY_HAND
     if facts.mode == "live" and occurrence.starts.timestamp() <= facts.now_s and not closed_by_hand:
-        count("CapacityNotServing")
+        measure(Metric.CapacityNotServing)
 
 
 def _share(ports: Ports, facts: Facts, occurrence: Occurrence) -> float:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from mangaassist.errors import ConnectionGone, TooFast
-from mangaassist.observability import count, logger
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure
 from mangaassist.stores import (
     NO_ANSWER,
     condition_failed,
@@ -202,7 +203,7 @@ class Channel:
             if status == 410:
                 raise ConnectionGone(connection_id) from error
             if status == 403:
-                count("PostsForbidden")
+                measure(Metric.PostsForbidden)
                 logger.error("the gateway forbids posting to connections", extra={"fault": error_code(error)})
                 raise ConnectionGone(connection_id) from error
             if status == 429 or status >= 500:

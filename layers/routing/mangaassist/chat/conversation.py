@@ -19,7 +19,8 @@ from mangaassist.clock import Clock
 from mangaassist.errors import InvalidRequest, StoreUnavailable
 from mangaassist.jst import jst
 from mangaassist.knowledge import notes
-from mangaassist.observability import count
+from mangaassist.metric import Metric
+from mangaassist.observability import measure
 from mangaassist.routing.failover import Answered, Assignment, Failed, Happening, Switch, Text
 from mangaassist.routing.policy import CATALOGUE, KEPT
 from mangaassist.routing.prompt import Prompt
@@ -61,11 +62,13 @@ class Conversation:
         followup: Followup,
         poster: Poster,
         turns_per_minute: int,
+        logged_percent: int = 100,
         clock: Clock | None = None,
     ) -> None:
         self._stores = stores
         self._failover = failover
         self._followup = followup
+        self._logged_percent = logged_percent
         self._clock = clock or Clock()
         self._gathering = Gathering(stores, poster, turns_per_minute, self._clock)
 
@@ -78,7 +81,7 @@ class Conversation:
         try:
             self._answer_once(asked, view, context)
         except AnswerLost:
-            count("AnswerLost")
+            measure(Metric.AnswerLost)
 
     def _answer_once(self, asked: Asked, view: View | None, context: LambdaContext) -> None:
         """Answer; a message that has an id only if it was not answered before."""
@@ -92,7 +95,7 @@ class Conversation:
             self._answer(asked, None)
             return
         if outcome != "done":
-            count("TurnRepeated")
+            measure(Metric.TurnRepeated)
             self._replay(asked)
 
     def _replay(self, asked: Asked) -> None:
@@ -141,7 +144,7 @@ class Conversation:
         self._guarded("utilisation", lambda: self._note_use(turn))
         self._guarded("answers", lambda: self._keep(turn))
         self._stores.research.end(turn.findings)
-        report.turn(turn)
+        report.turn(turn, self._logged_percent)
 
     def _guarded(self, part: str, work: Callable[[], None]) -> bool:
         """Do a part of the ending; whether it was done."""
@@ -184,7 +187,7 @@ class Conversation:
             return
         correction = turn.findings.correction(turn.question, progress.text)
         if correction:
-            count("PriceCorrected")
+            measure(Metric.PriceCorrected)
             progress.text += correction
             turn.corrected = True
             turn.delivery.text(correction)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from mangaassist.chat import phrases
 from mangaassist.chat.delivery import Delivery
-from mangaassist.observability import count
+from mangaassist.metric import Metric
+from mangaassist.observability import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ class Followup:
             sleep=self._sleep,
         )
         if died:
-            count("TurnDied")
+            measure(Metric.TurnDied)
             delivery.take_over([""] * (after + 1), after)
             text = phrases.sentence("turn_lost", None)
             delivery.frame("error", code="turn_lost", message=text, retryable=True, reference=turn_id)
@@ -74,12 +75,12 @@ class Followup:
     def cancel(self, turn_id: str, user_id: str) -> None:
         """Stop a running turn; without effect on one that is over."""
         self._turns.cancel(turn_id, user_id)
-        count("CancelRequested")
+        measure(Metric.CancelRequested)
 
     def rate(self, turn_id: str, user_id: str, rating: str) -> None:
         """Keep the shopper's rating of an answer."""
         self._turns.rate(turn_id, user_id, rating)
-        count("FeedbackUp" if rating == "up" else "FeedbackDown")
+        measure(Metric.FeedbackUp if rating == "up" else Metric.FeedbackDown)
 
     def forget(self, session_id: str, user_id: str, *, in_time: Callable[[], bool]) -> None:
         """Delete what this user said in a session and was answered; one of another holds nothing of it.
@@ -88,4 +89,4 @@ class Followup:
         """
         self._sessions.forget(session_id, user_id)
         self._turns.forget(session_id, user_id, in_time=in_time)
-        count("SessionsForgotten")
+        measure(Metric.SessionsForgotten)

@@ -17,7 +17,8 @@ from mangaassist.chat.sessions import Session
 from mangaassist.chat.turn import Asked, Shopper, Turn
 from mangaassist.errors import InvalidRequest, StoreUnavailable
 from mangaassist.jst import jst
-from mangaassist.observability import count, logger
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure
 from mangaassist.routing import question as reading
 from mangaassist.routing.router import decide
 from mangaassist.routing.situation import Situation
@@ -166,7 +167,7 @@ class Gathering:
 def note_outage(part: str) -> None:
     """A table is out of reach, and what it would have done for a turn is left out."""
     logger.warning("a table is out of reach", extra={"part": part})
-    count("StoreUnavailable")
+    measure(Metric.StoreUnavailable)
 
 
 def _read(ask: Ask, policy: Policy) -> Question:

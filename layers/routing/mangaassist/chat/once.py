@@ -16,7 +16,8 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 )
 
 from mangaassist.errors import StoreUnavailable
-from mangaassist.observability import count, logger
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ class Once:
             if not ran:
                 raise StoreUnavailable("idempotency") from error
             logger.warning("the idempotency record could not be completed")
-            count("IdempotencyWriteFailed")
+            measure(Metric.IdempotencyWriteFailed)
             if failure is not None:
                 raise failure from error
         return "done" if ran else "repeated"

@@ -11,7 +11,8 @@ from mangaassist.chat import frames, phrases
 from mangaassist.chat.frames import Ask, Cancel, Feedback, Forget, Ping, Resume
 from mangaassist.chat.turn import TABLE_LIMIT_S
 from mangaassist.errors import ConnectionGone, InvalidRequest, StoreUnavailable, TooFast
-from mangaassist.observability import count, logger
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,18 +51,18 @@ class Reception:
         try:
             self._serve(frames.parse(body), shopper, deadline, context)
         except InvalidRequest as error:
-            count("InvalidRequests")
+            measure(Metric.InvalidRequests)
             logger.info("refused", extra={"code": error.code})
             self._refuse(shopper, error.code, _language(body), retryable=error.retryable, detail=error.detail)
         except StoreUnavailable:
-            count("StoreUnavailable")
+            measure(Metric.StoreUnavailable)
             logger.warning("a table is out of reach", extra={"part": "reception"})
             self._refuse(shopper, "unavailable", _language(body), retryable=True)
         except Exception:
             # the boundary of the function: the shopper gets a reference, the operators the stack under it
             reference = str(uuid.uuid4())
             logger.exception("a message failed", extra={"reference": reference})
-            count("TurnFailed")
+            measure(Metric.TurnFailed)
             self._refuse(shopper, "internal", _language(body), retryable=True, reference=reference)
 
     def _serve(self, request: frames.Request, shopper: Shopper, deadline: Deadline, context: LambdaContext) -> None:
@@ -112,7 +113,7 @@ class Reception:
             else:
                 return
         logger.warning("a frame could not be delivered", extra={"frame_type": frame["type"]})
-        count("FramesUndelivered")
+        measure(Metric.FramesUndelivered)
 
 
 def _language(body: str | None) -> phrases.Language | None:

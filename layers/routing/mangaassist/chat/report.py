@@ -6,14 +6,17 @@ Logs and metrics carry ids, names, times and amounts, never a word of what was s
 from __future__ import annotations
 
 import uuid
+import zlib
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from mangaassist.knowledge import claims
+from mangaassist.metric import Metric
 from mangaassist.money.ledger import TurnAccount, attempt_fields
 from mangaassist.money.prices import Usage, usd
-from mangaassist.observability import count, logger, milliseconds, of_window
+from mangaassist.observability import logger, measure, measure_by
 from mangaassist.routing.policy import CATALOGUE
+from mangaassist.routing.router import BUDGET_GUARD
 
 KEPT_ANSWER = "kept_answer"  # the reason of a turn that another one had answered already
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from mangaassist.capacity.use import Use
     from mangaassist.chat.turn import Turn
     from mangaassist.money.ledger import Attempt
+    from mangaassist.routing.failover import Progress
     from mangaassist.routing.router import Route
 
 
@@ -60,11 +64,32 @@ def account(turn: Turn) -> TurnAccount:
     )
 
 
-def turn(turn: Turn) -> None:
-    """One log line and the metrics of a finished turn."""
-    progress = turn.progress
-    first_ms = first_text_ms(turn)
+def turn(turn: Turn, logged_percent: int = 100) -> None:
+    """The metrics of a finished turn, and its log line; of turns without trouble only a share is logged."""
     cost_nano_usd = account(turn).cost_nano_usd
+    if _met_trouble(turn):
+        _log(turn, cost_nano_usd, stands_for=1)
+    elif zlib.crc32(turn.run_id.encode()) % 100 < logged_percent:
+        _log(turn, cost_nano_usd, stands_for=100 / logged_percent)
+    measure(Metric.Turns)
+    measure(Metric.Posts, turn.delivery.posts)
+    measure(Metric.TotalTime, total_ms(turn))
+    if (first_ms := first_text_ms(turn)) is not None:
+        measure(Metric.FirstText, first_ms)
+    _measure_chain(turn)
+    _measure_money(turn, cost_nano_usd)
+    _measure_findings(turn)
+
+
+def _met_trouble(turn: Turn) -> bool:
+    """Whether somebody may want to know why it went as it did."""
+    first_ms = first_text_ms(turn)
+    slow = first_ms is None or first_ms > turn.view.policy.limits.first_text_ms
+    return slow or turn.is_lost() or len(turn.progress.attempts) > 1 or turn.progress.target == CATALOGUE
+
+
+def _log(turn: Turn, cost_nano_usd: int, *, stands_for: float) -> None:
+    progress = turn.progress
     logger.info(
         "turn",
         extra={
@@ -72,12 +97,13 @@ def turn(turn: Turn) -> None:
             "session_id": turn.session.id,
             "reason": turn.route.reason,
             "tier": turn.route.tier,
+            "pace": round(turn.route.pace, 3),
             "score": round(turn.route.score, 3),
             "finish": progress.finish,
             "target": progress.target,
             "attempts": [f"{attempt.target}:{attempt.outcome}" for attempt in progress.attempts],
             "passed_over": [f"{target}:{why}" for target, why in progress.passed_over],
-            "first_text_ms": first_ms,
+            "first_text_ms": first_text_ms(turn),
             "total_ms": total_ms(turn),
             "posts": turn.delivery.posts,
             "cost_nano_usd": cost_nano_usd,
@@ -86,73 +112,98 @@ def turn(turn: Turn) -> None:
             "products": len(turn.findings.products),
             "missing": list(turn.findings.found.missing),
             "kept": turn.findings.kept.how if turn.findings.kept else None,
+            "stands_for": round(stands_for, 2),
         },
     )
-    count("Turns")
-    count("Posts", turn.delivery.posts)
-    count("CostNanoUsd", cost_nano_usd)
-    milliseconds("TotalTime", total_ms(turn))
-    if first_ms is not None:
-        milliseconds("FirstText", first_ms)
+
+
+def _measure_chain(turn: Turn) -> None:
+    """Who answered, and how deep the chain was walked for it."""
+    progress, policy = turn.progress, turn.view.policy
+    measure(Metric.Attempts, len(progress.attempts))
+    _measure_targets(progress)
     if len(progress.attempts) > 1:
-        count("Fallbacks")
-    if turn.route.tier:
-        count("BudgetTiers")
-    _count_findings(turn)
+        measure(Metric.Fallbacks)
+    answered_by = policy.targets.get(progress.target)
+    if turn.route.complex and answered_by and answered_by.quality == "fast":
+        measure(Metric.Downgrades)
     if progress.target == CATALOGUE:
-        count("CatalogueAnswers")
+        measure(Metric.CatalogueAnswers)
 
 
-def _count_findings(turn: Turn) -> None:
+def _measure_targets(progress: Progress) -> None:
+    """What each target had to do with the turn."""
+    costs = {progress.target: 0}
+    for attempt in progress.attempts:
+        costs[attempt.target] = costs.get(attempt.target, 0) + attempt.cost_nano_usd
+    for target, cost_nano_usd in costs.items():
+        answers = int(target == progress.target)
+        measure_by({Metric.Answers: answers, Metric.AttemptCostNanoUsd: cost_nano_usd}, target=target)
+
+
+def _measure_money(turn: Turn, cost_nano_usd: int) -> None:
+    """What the turn cost, and how the day's money goes."""
+    measure(Metric.CostNanoUsd, cost_nano_usd)
+    measure(Metric.SpendPace, 100 * turn.route.pace)
+    if turn.route.tier:
+        measure(Metric.BudgetTiers)
+    if turn.route.reason == BUDGET_GUARD:
+        measure(Metric.BudgetGuarded)
+
+
+def _measure_findings(turn: Turn) -> None:
     """Whether knowledge was complete, and whether a kept answer spared a model."""
     findings = turn.findings
     if findings.found.missing:
-        count("KnowledgePartial")
+        measure(Metric.KnowledgePartial)
     if findings.kept:
-        count("CacheHits")
+        measure(Metric.CacheHits)
     elif findings.inquiry:
-        count("CacheMisses")
+        measure(Metric.CacheMisses)
 
 
 def capacity_used(window: str, use: Use) -> None:
     """Count what a turn took of a window's capacity."""
-    of_window(
-        window,
-        ProvisionedRequests=use.requests,
-        ProvisionedTokens=use.tokens,
-        ProvisionedThrottles=use.throttled,
-        SpillOver=use.spilled,
-    )
+    used = {
+        Metric.ProvisionedRequests: use.requests,
+        Metric.ProvisionedTokens: use.tokens,
+        Metric.ProvisionedThrottles: use.throttled,
+        Metric.SpillOver: use.spilled,
+    }
+    measure_by(used, window=window)
 
 
 def attempt_failed(turn_id: str, target: str, outcome: str) -> None:
     """A target failed a turn; refusals that no other model cures are the operators' to mend."""
     if outcome in ("denied", "invalid", "retired"):
         logger.error("a target refuses calls", extra={"turn_id": turn_id, "target": target, "outcome": outcome})
-        count("TargetRefused")
+        measure(Metric.TargetRefused)
     else:
         logger.warning("a target failed", extra={"turn_id": turn_id, "target": target, "outcome": outcome})
-        count("TargetFailed")
+        measure(Metric.TargetFailed)
+    if outcome == "throttled":
+        measure(Metric.TargetThrottled)
+    measure_by({Metric.AttemptsFailed: 1}, target=target)
 
 
 def invalid_policy(version: int, reason: str) -> None:
     """An override of the policy is wrong and ignored; the last good one stays in force."""
     logger.error("the policy override is invalid", extra={"version": version, "fault": reason})
-    count("InvalidPolicy")
+    measure(Metric.InvalidPolicy)
 
 
 def unknown_failure(turn_id: str) -> str:
     """Log the failure being handled with its stack; gives the reference that the shopper is told."""
     reference = str(uuid.uuid4())
     logger.exception("a turn failed", extra={"turn_id": turn_id, "reference": reference})
-    count("TurnFailed")
+    measure(Metric.TurnFailed)
     return reference
 
 
 def unfinished(part: str) -> None:
     """Log, with its stack, the failure of one part of a turn's ending."""
     logger.exception("a part of a turn's ending failed", extra={"part": part})
-    count("TurnPartFailed")
+    measure(Metric.TurnPartFailed)
 
 
 def unsettled(account: TurnAccount) -> None:
@@ -165,7 +216,7 @@ def unsettled(account: TurnAccount) -> None:
             "lookup": asdict(account.lookup) if account.lookup else None,
         },
     )
-    count("LedgerWriteFailed")
+    measure(Metric.LedgerWriteFailed)
 
 
 def without_accounts(route: Route) -> Route:

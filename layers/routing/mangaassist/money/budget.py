@@ -85,10 +85,14 @@ class Budget(Part):
         """The share of the day's budget that may be spent by a minute of the JST day."""
         return self._allowed[minute]
 
+    def pace(self, committed_nano_usd: int, minute: int) -> float:
+        """What is committed, as a share of what may be by a minute of the JST day."""
+        return committed_nano_usd / self.daily_nano_usd / self._allowed[minute]
+
     def tier(self, committed_nano_usd: int, minute: int) -> Tier | None:
         """The strictest tier that is reached; None while nothing has to give way."""
         spent = committed_nano_usd / self.daily_nano_usd
-        pace = spent / self._allowed[minute]
+        pace = self.pace(committed_nano_usd, minute)
         for tier in self._strictest_first:
             if (pace if tier.of == "pace" else spent) >= tier.at:
                 return tier

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mangaassist.routing.situation import Situation
 
 
+BUDGET_GUARD = "budget_guard"  # the reason of a route that a tier of the budget has cut short
 GUARDED = ("guard", "none")  # what a tier of the budget leaves, when the rules of the brief do not count any more
 
 
@@ -34,6 +35,7 @@ class Route:
     complex: bool
     catalogue: bool
     spilled: str | None = None  # the window's capacity, when a simple question was kept off it because it is full
+    pace: float = 0.0  # what is committed, as a share of what the day's curve allows by now
     tier: str = ""  # of the budget, when one is reached
     answer_share: float = 1.0  # of a target's max_tokens
 
@@ -64,7 +66,7 @@ class _Rule:
 
 
 RULES = (
-    _Rule("budget_guard", lambda case: case.guarded, ("ondemand-haiku",)),
+    _Rule(BUDGET_GUARD, lambda case: case.guarded, ("ondemand-haiku",)),
     _Rule(
         "manga_specific_query",
         lambda case: case.catalogue and case.custom_model,
@@ -94,7 +96,8 @@ def decide(question: Question, situation: Situation, policy: Policy, now: dateti
     """Choose the chain for a question at a JST instant."""
     now_s = now.timestamp()
     is_complex = question.score >= policy.complexity_threshold
-    tier = policy.budget.tier(situation.committed_nano_usd, now.hour * 60 + now.minute)
+    minute = now.hour * 60 + now.minute
+    tier = policy.budget.tier(situation.committed_nano_usd, minute)
     window = policy.window_at(now)
     case = _Case(
         guarded=tier is not None and tier.models in GUARDED,
@@ -117,6 +120,7 @@ def decide(question: Question, situation: Situation, policy: Policy, now: dateti
         complex=is_complex,
         catalogue=question.catalogue,
         spilled=_spilled(window, policy, situation, now_s) if window and rule is RULES[-1] else None,
+        pace=policy.budget.pace(situation.committed_nano_usd, minute),
         tier=tier.name if tier else "",
         answer_share=tier.answer_share if tier else 1.0,
     )

@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 
 from mangaassist.errors import PolicyInvalid, StoreUnavailable
 from mangaassist.jst import jst
-from mangaassist.observability import count, logger
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure
 from mangaassist.routing import health, policy
 from mangaassist.routing.situation import Capacity, Health, Situation
 from mangaassist.stores import condition_failed, from_item, store_errors, to_item
@@ -258,7 +259,7 @@ def _rows[Row](
                 rows[sk.removeprefix(prefix)] = read(item)
             except (KeyError, TypeError, ValueError):
                 logger.error("a row of the situation cannot be read", extra={"row": sk})
-                count("SituationUnreadable")
+                measure(Metric.SituationUnreadable)
     return rows
 
 

@@ -16,7 +16,8 @@ from mangaassist.errors import KnowledgeUnavailable
 from mangaassist.knowledge import notes, spelling
 from mangaassist.knowledge.cache import sameness
 from mangaassist.knowledge.cache.answers import Answer, packed, unpacked
-from mangaassist.observability import count, logger
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -149,7 +150,7 @@ class KeptAnswers:
             return None
         if {one: notes.stamp(product) for one, product in products.items()} == answer.stamps:
             return Kept(answer, tuple(products[one] for one in answer.stamps), how)
-        count("CacheOutdated")
+        measure(Metric.CacheOutdated)
         wording = answer.wording
         self._asked(lambda: self._store.drop(inquiry.bucket, wording, limit_s))
         return None
@@ -163,7 +164,7 @@ class KeptAnswers:
         except KnowledgeUnavailable as error:
             self._out_until = self._clock.monotonic() + LEFT_ALONE_S
             logger.warning("the answer cache is out of reach", extra={"why": error.why})
-            count("CacheUnavailable")
+            measure(Metric.CacheUnavailable)
             return None
 
 

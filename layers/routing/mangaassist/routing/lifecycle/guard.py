@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mangaassist.jst import jst
-from mangaassist.observability import count, logger
+from mangaassist.metric import Metric
+from mangaassist.observability import logger, measure
 from mangaassist.routing.lifecycle.findings import asked_of_bedrock, called_on_demand, findings, soonest_end
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def _tell(finding: Finding) -> None:
 
 def _count(found: tuple[Finding, ...]) -> dict[str, Any]:
     failed = sum(len(finding.failed) for finding in found)
-    count("ModelProbeFailed", failed)
+    measure(Metric.ModelProbeFailed, failed)
     days = soonest_end(found)
     if days is not None:
-        count("ModelEndOfLifeDays", days)
+        measure(Metric.ModelEndOfLifeDays, days)
     return {"models": len(found), "probes_failed": failed, "end_of_life_days": days}

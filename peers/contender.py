@@ -1,0 +1,159 @@
+"""Runs in the peers' own environment and imports nothing of ours: asks Bedrock as a peer's users would.
+
+It is told one thing a line on standard input, and answers a line of JSON each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import time
+from typing import Any
+
+REGION = "ap-northeast-1"
+MEGABYTE = 1024 if sys.platform == "linux" else 1024 * 1024  # of what the system counts memory in
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "peer",
+    "AWS_SECRET_ACCESS_KEY": "peer",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or its import asks the network for prices
+}
+
+
+class Boto3:
+    """The SDK alone: one model, one try, and a limit for each read."""
+
+    def __init__(self, address: str, chain: list[str], limit_s: float) -> None:
+        import boto3
+        from botocore.config import Config
+
+        limits = Config(connect_timeout=1, read_timeout=limit_s, retries={"total_max_attempts": 1})
+        self._model = chain[0]
+        self._client = boto3.client("bedrock-runtime", REGION, endpoint_url=address, config=limits)
+
+    def ask(self, question: str) -> Any:
+        """The pieces of an answer."""
+        messages = [{"role": "user", "content": [{"text": question}]}]
+        answer = self._client.converse_stream(
+            modelId=self._model, messages=messages, inferenceConfig={"maxTokens": 1024}
+        )
+        for event in answer["stream"]:
+            yield event.get("contentBlockDelta", {}).get("delta", {}).get("text", "")
+
+
+class LiteLlm:
+    """LiteLLM's Router with the chain as its fallbacks; `settings` are the Router's."""
+
+    def __init__(self, address: str, chain: list[str], limit_s: float, **settings: Any) -> None:
+        import litellm
+
+        litellm.telemetry = False
+        litellm.suppress_debug_info = True
+        self._model = chain[0]
+        self._router = litellm.Router(
+            model_list=[
+                {
+                    "model_name": model,
+                    "litellm_params": {
+                        "model": f"bedrock/converse/{model}",
+                        "aws_bedrock_runtime_endpoint": address,
+                        "aws_region_name": REGION,
+                        "timeout": limit_s,
+                        "stream_timeout": limit_s,
+                    },
+                }
+                for model in chain
+            ],
+            fallbacks=[{chain[0]: chain[1:]}] if chain[1:] else [],
+            **settings,
+        )
+
+    def _call(self, question: str) -> dict[str, Any]:
+        messages = [{"role": "user", "content": question}]
+        return {"model": self._model, "messages": messages, "stream": True, "max_tokens": 1024}
+
+    def ask(self, question: str) -> Any:
+        """The pieces of an answer."""
+        for chunk in self._router.completion(**self._call(question)):
+            yield chunk.choices[0].delta.content or ""
+
+
+class LiteLlmAsync(LiteLlm):
+    """The same by its asynchronous interface."""
+
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        self._loop = asyncio.new_event_loop()
+
+    def ask(self, question: str) -> Any:
+        """The pieces of an answer, each when it is there."""
+        stream = self._loop.run_until_complete(self._router.acompletion(**self._call(question)))
+        pieces = aiter(stream)
+        while True:
+            try:
+                chunk = self._loop.run_until_complete(anext(pieces))
+            except StopAsyncIteration:
+                return
+            yield chunk.choices[0].delta.content or ""
+
+
+def _without_retries(*given: Any) -> LiteLlm:
+    return LiteLlm(*given, num_retries=0)
+
+
+MAKERS: dict[str, Any] = {
+    "boto3": Boto3,
+    "litellm": LiteLlm,
+    "litellm-async": LiteLlmAsync,
+    "litellm-no-retries": _without_retries,
+}
+
+
+def asked(peer: Any, question: str) -> dict[str, Any]:
+    """Ask once: what came, when, and how it ended."""
+    began, text, first_s, error = time.perf_counter(), "", None, ""
+    try:
+        for piece in peer.ask(question):
+            text += piece
+            if piece and first_s is None:
+                first_s = time.perf_counter() - began
+    except Exception as failure:  # a peer's failures are what is compared
+        error = type(failure).__name__
+    return {"first_text_s": first_s, "total_s": time.perf_counter() - began, "text": text, "error": error}
+
+
+def costs(peer: Any, question: str, rounds: int) -> dict[str, Any]:
+    """Ask many times: processor milliseconds of an answer, of all threads, and how long each took."""
+    walls, cpu = [], time.process_time()
+    for _ in range(rounds):
+        began = time.perf_counter()
+        for _ in peer.ask(question):
+            pass
+        walls.append((time.perf_counter() - began) * 1000)
+    return {"cpu_ms": (time.process_time() - cpu) * 1000 / rounds, "wall_ms": walls}
+
+
+def main(name: str) -> None:
+    """Do what the lines say."""
+    began = time.perf_counter()
+    peer = MAKERS[name]("http://127.0.0.1:9", ["none"], 1.0)  # imports what it needs
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
+    print(json.dumps({"import_s": time.perf_counter() - began, "memory_mb": memory_mb}), flush=True)
+    for line in sys.stdin:
+        told = json.loads(line)
+        match told.pop("do"):
+            case "begin":
+                peer = MAKERS[name](told["address"], told["chain"], told["limit_s"])
+                answer: dict[str, Any] = {}
+            case "costs":
+                answer = costs(peer, told["question"], told["rounds"])
+            case _:
+                answer = asked(peer, told["question"])
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

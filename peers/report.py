@@ -1,0 +1,140 @@
+"""What the comparison tells: tables of costs and scenarios with their ratios, for people, docs/peers.md and programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from bench import fake_bedrock
+from bench.report import machine
+from peers.contenders import OURS
+from peers.scenarios import LIMIT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from peers.costs import Cost
+    from peers.scenarios import Result
+
+    type Costs = Mapping[str, Cost]
+    type Results = Mapping[str, Mapping[str, Result]]
+
+COSTS = ("", "CPU of an answer", "its duration p50 / p99", "token by token: CPU", "start: imports", "memory after it")
+
+
+def cost_rows(costs: Costs) -> list[tuple[str, ...]]:
+    """One row a contender; ratios are to ours."""
+    ours = costs[OURS]
+    at_once, by_token = fake_bedrock.AT_ONCE, fake_bedrock.TOKEN_BY_TOKEN
+    return [
+        (
+            name,
+            f"{cost.cpu_ms[at_once]:.2f} ms ({ratio(cost.cpu_ms[at_once], ours.cpu_ms[at_once])})",
+            f"{cost.p50_ms[at_once]:.2f} / {cost.p99_ms[at_once]:.2f} ms "
+            f"({ratio(cost.p50_ms[at_once], ours.p50_ms[at_once])})",
+            f"{cost.cpu_ms[by_token]:.2f} ms ({ratio(cost.cpu_ms[by_token], ours.cpu_ms[by_token])})",
+            f"{cost.import_s * 1000:,.0f} ms ({ratio(cost.import_s, ours.import_s)})",
+            f"{cost.memory_mb:.0f} MB ({ratio(cost.memory_mb, ours.memory_mb)})",
+        )
+        for name, cost in costs.items()
+    ]
+
+
+def scenario_rows(results: Results) -> list[tuple[str, ...]]:
+    """One row a scenario, one column a contender."""
+    return [(name, *(told(result) for result in by_peer.values())) for name, by_peer in results.items()]
+
+
+def told(result: Result) -> str:
+    """When the first text came, how it ended, and after what time."""
+    first = "no text" if result.first_text_s is None else f"{result.first_text_s:.2f} s"
+    ends = ", ".join(end if count == len(result.answers) else f"{count} {end}" for end, count in result.ends.items())
+    return f"{first}; {ends} after {result.total_s:.2f} s"
+
+
+def ratio(value: float, to: float) -> str:
+    """How many times of another."""
+    return f"{value / to:.2f} ×" if to else "–"
+
+
+def verdicts(costs: Costs, results: Results) -> list[str]:
+    """What to conclude, in sentences that the figures make."""
+    found = []
+    ours = costs.get(OURS)
+    for name, cost in costs.items():
+        if ours and name.startswith("LiteLLM"):
+            cpu = ratio(cost.cpu_ms[fake_bedrock.AT_ONCE], ours.cpu_ms[fake_bedrock.AT_ONCE])
+            found.append(
+                f"{name} takes {cpu} the processor time of our whole turn for an answer, "
+                f"{ratio(cost.import_s, ours.import_s)} its time to start and {ratio(cost.memory_mb, ours.memory_mb)} "
+                "its memory."
+            )
+    if results:
+        names = dict.fromkeys(name for by_peer in results.values() for name in by_peer)
+        for name in names:
+            mine = [by_peer[name] for by_peer in results.values() if name in by_peer]
+            whole = sum(it.whole_share == 1 for it in mine)
+            in_time = sum(it.first_text_s is not None and it.first_text_s <= LIMIT_S for it in mine)
+            found.append(
+                f"{name}: in {whole} of {len(mine)} scenarios every answer was whole or said that it was not, in "
+                f"{in_time} the first text came within {LIMIT_S:g} s."
+            )
+    return found
+
+
+def markdown(costs: Costs, results: Results, command: str, versions: Mapping[str, str]) -> str:
+    """What docs/peers.md says."""
+    where = machine()
+    lines = [
+        "# Peers",
+        "",
+        f"Written by `{command}`; {where['cpu']}, {where['cores']} cores, {where['architecture']}, CPython "
+        f"{where['python']}; {', '.join(f'{name} {version}' for name, version in versions.items())}. All in one run; "
+        "figures in brackets are ratios to ours.",
+        "",
+        *(f"* {sentence}" for sentence in verdicts(costs, results)),
+    ]
+    if costs:
+        lines += [
+            "",
+            "## Costs",
+            "",
+            "An answer of 50 tokens from an emulated Bedrock without delay, its bytes all at once or token by token. "
+            "Ours is a whole turn (decision, budget, frames, ledger, memory; its stores answer at once), the others "
+            "are a call.",
+            "",
+            *_table(COSTS, cost_rows(costs)),
+        ]
+    if results:
+        names = list(next(iter(results.values())))
+        lines += [
+            "",
+            "## Faults",
+            "",
+            f"The twin's Bedrock, with the fast model as fallback of the quality model and a limit of {LIMIT_S:g} s. "
+            "To the first text, how the answers ended, and when. *whole* is the model's answer to the character, "
+            "*truncated* one that ends early and looks finished, *catalogue* and *deadline* are answers that say what "
+            "they are.",
+            "",
+            *_table(("", *names), scenario_rows(results)),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def document(costs: Costs, results: Results, versions: Mapping[str, str]) -> dict[str, Any]:
+    """The report for programs."""
+    scenarios = {
+        name: {peer: {"answers": [asdict(it) for it in result.answers]} for peer, result in by_peer.items()}
+        for name, by_peer in results.items()
+    }
+    return {
+        "machine": machine(),
+        "versions": dict(versions),
+        "costs": {name: asdict(cost) for name, cost in costs.items()},
+        "scenarios": scenarios,
+        "verdicts": verdicts(costs, results),
+    }
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns), *(f"| {' | '.join(row)} |" for row in rows)]

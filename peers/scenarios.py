@@ -1,0 +1,170 @@
+"""The faults that users of gateways complain of, each met by every contender on the twin's Bedrock.
+
+Peers call it themselves, with the fast model as the fallback of the quality model; ours is asked as a shopper asks,
+over the WebSocket, so all that a turn does besides is in its times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from chaos.house import House
+from chaos.questions import FORMS, is_exact
+from load.run import TwinTokens
+from load.schedule import Planned
+from load.shopper import Asked, Line, Shopper
+from local.chat import Turn
+from local.invoke import HOST, own_twin
+from mangaassist.routing.policy import preset
+from peers.contenders import OURS, talking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from peers.contenders import Peer, Talk
+
+QUALITY, FAST = "ondemand-sonnet", "ondemand-haiku"
+LIMIT_S = 3.0
+FORM = FORMS[2]  # a complex question: it goes to the quality model first
+AFTER = {"after_tokens": 3}
+DEAD = "dead primary, after the first three"
+STEADY_ROUNDS, LEARNING = 8, 3
+OPTIONS = ("--environments", "1", "--quotas", "100", "--seed", "1", "--set", "TURNS_PER_MINUTE=6000")
+ALONE = ("--set", "CAPACITY_MODE=off", "--set", "ANSWER_CACHE=off")
+SCENARIOS: Mapping[str, dict[str, Any]] = {
+    "nothing fails": {},
+    "primary hangs": {QUALITY: {"fault": "hang"}},
+    "both hang": {QUALITY: {"fault": "hang"}, FAST: {"fault": "hang"}},
+    "stream cut after 3 tokens": {QUALITY: {"fault": "cut", **AFTER}},
+    "stream stalls after 3 tokens": {QUALITY: {"fault": "stall", **AFTER}},
+    "error in the stream after 3 tokens": {QUALITY: {"fault": "error_event", **AFTER}},
+    "primary throttles": {QUALITY: {"fault": "throttle"}},
+    "primary sends garbage": {QUALITY: {"fault": "garbage"}},
+    DEAD: {QUALITY: {"fault": "hang"}},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer as who asked got it: `end` is whole, incomplete (and says so), truncated, wrong or an error's name."""
+
+    first_text_s: float | None
+    total_s: float
+    end: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a contender made of a scenario; times are medians in seconds."""
+
+    answers: Sequence[Answer] = field(default_factory=tuple)
+
+    @property
+    def first_text_s(self) -> float | None:
+        """To the first text, of those that had any."""
+        times = [it.first_text_s for it in self.answers if it.first_text_s is not None]
+        return statistics.median(times) if times else None
+
+    @property
+    def total_s(self) -> float:
+        """To the end, whatever it was."""
+        return statistics.median(it.total_s for it in self.answers)
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """How they ended, and how often."""
+        return dict(Counter(it.end for it in self.answers).most_common())
+
+    @property
+    def whole_share(self) -> float:
+        """Answers that were whole, or said that they were not."""
+        good = sum(it.end in ("whole", "catalogue", "incomplete") for it in self.answers)
+        return good / len(self.answers) if self.answers else 0.0
+
+
+def run(
+    peers: Sequence[Peer],
+    python: Path,
+    *,
+    rounds: int,
+    only: Sequence[str] = (),
+    tell: Callable[[str], object] = lambda what: None,
+) -> dict[str, dict[str, Result]]:
+    """Every scenario's results by contender."""
+    found: dict[str, dict[str, Result]] = {}
+    with own_twin(*OPTIONS, *ALONE) as twin, ExitStack() as stack:
+        house = House(twin.port)
+        policy = preset("current")
+        chain = [policy.models[policy.targets[target].model].id for target in (QUALITY, FAST)]
+        talks = {peer.name: stack.enter_context(talking(peer, python)) for peer in peers if peer.code}
+        questions = _questions()
+        for name, faults in SCENARIOS.items():
+            if only and name not in only:
+                continue
+            house.forget()
+            house.put("faults", faults)
+            found[name] = {}
+            for peer in peers:
+                tell(f"{name}: {peer.name}")
+                asking = _asking(peer, talks.get(peer.name), house, chain)
+                asked = [next(questions) for _ in range(STEADY_ROUNDS if name == DEAD else rounds)]
+                answers = asking(asked)
+                found[name][peer.name] = Result(answers[LEARNING:] if name == DEAD else answers)
+    return found
+
+
+def of_peer(question: str, heard: Mapping[str, Any]) -> Answer:
+    """A peer's answer, judged: it never says that an answer is not whole, unless it raises."""
+    if heard["error"]:
+        end = str(heard["error"])
+    else:
+        end = "whole" if is_exact(question, heard["text"], "complete") else "truncated"
+    return Answer(heard["first_text_s"], heard["total_s"], end)
+
+
+def of_ours(asked: Asked) -> Answer:
+    """Our answer, judged by its last frame and its text."""
+    finish = str(asked.turn.end["finish"]) if asked.turn.end else ""
+    exact = bool(finish) and is_exact(asked.planned.question, asked.turn.text, finish)
+    end = asked.outcome if not finish else "wrong" if not exact else {"complete": "whole"}.get(finish, finish)
+    first = None if asked.first_text_ms is None else asked.first_text_ms / 1000
+    return Answer(first, (asked.total_ms or 0.0) / 1000, end)
+
+
+def _asking(
+    peer: Peer, talk: Talk | None, house: House, chain: list[str]
+) -> Callable[[Sequence[str]], list[Answer]]:
+    if talk is None:
+        return lambda questions: asyncio.run(_shopper(house, questions))
+    talk.tell("begin", address=f"http://{HOST}:{house.port + 1}", chain=chain, limit_s=LIMIT_S)
+    return lambda questions: [of_peer(it, talk.tell("ask", question=it)) for it in questions]
+
+
+async def _shopper(house: House, questions: Sequence[str]) -> list[Answer]:
+    answers = []
+    async with httpx.AsyncClient(timeout=20) as client:
+        line = Line(house.url, TwinTokens(client, house.controls), OURS)
+        await line.open(time.monotonic() + 20)
+        shopper = Shopper(line)
+        for question in questions:
+            asked = Asked(Planned(0.0, 0, "", question), turn=Turn(question, None))
+            await shopper.ask(asked, time.monotonic())
+            answers.append(of_ours(asked))
+        await line.close()
+    return answers
+
+
+def _questions() -> Iterator[str]:
+    number = 1_000
+    while True:
+        number += 1
+        yield FORM.format(number=number)
