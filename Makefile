@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH) # `sam build` looks for the pinned Pytho
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat smoke test check secrets audit format validate build host-build invoke policy models ingest capacity endpoint ledger advise simulate quotas dashboard day bench load chaos peers deploy pins clean chromium
+.PHONY: help run chat smoke test check secrets audit format validate build host-build invoke policy models ingest capacity endpoint ledger advise simulate quotas dashboard day bench load soak chaos peers deploy pins clean chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -126,6 +126,10 @@ bench: $(READY) host-build ## Measure decisions, turns, init and delivery
 load: ARGS =
 load: $(READY) ## Ask as many turns a second as shoppers would [ARGS="--rate 25 --seconds 60 --url ws://..."]
 	@$(BIN)/python -m load $(ARGS)
+
+soak: ARGS = --seconds 1800
+soak: $(READY) ## Load at half the rate for half an hour, and fail when memory, threads or sockets grow [ARGS="--seconds 600"]
+	@$(BIN)/python -m load --rate 25 --steady --out .reports/soak.html $(ARGS)
 
 chaos: ARGS =
 chaos: $(READY) ## Let one thing after the other fail, and count what shoppers get [ARGS="--quick"]

@@ -65,6 +65,7 @@ class Hours(click.ParamType):
 @click.option("--environments", type=click.IntRange(0, 64), default=2, help="Processes of its own twin's functions.")
 @click.option("--seed", type=int, default=1)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path(".reports/load.html"))
+@click.option("--steady", is_flag=True, help="Fail, too, when memory, threads or sockets grow.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document; no page is written.")
 def main(
@@ -82,6 +83,7 @@ def main(
     environments: int,
     seed: int,
     out: Path,
+    steady: bool,
     write: Path | None,
     as_json: bool,
 ) -> None:
@@ -109,8 +111,9 @@ def main(
         click.echo(f"{report.verdict(outcomes)}\n{report.limit(outcomes)}\n{out} has the plots")
     if write:
         command = "make load ARGS=" + shlex.quote(shlex.join(sys.argv[1:]))
-        write.write_text(report.markdown(outcomes, traffic, command), encoding="utf-8")
-    failures = [failure for it in outcomes for failure in it.failures]
+        title = "Soak" if steady else "Load"
+        write.write_text(report.markdown(outcomes, traffic, command, title), encoding="utf-8")
+    failures = [failure for it in outcomes for failure in (*it.failures, *(it.growing if steady else ()))]
     for failure in failures:
         click.echo(f"failed: {failure}", err=True)
     sys.exit(1 if failures else 0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tools.endpoint_load import percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from load.run import Run, Sample
     from load.schedule import Traffic
@@ -20,6 +20,15 @@ PROMISE_MS = 3_000
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 BUSY_CORES = 0.85  # of all cores: nothing is left for more
 SETTLING_SHARE = 0.3  # of a run, after which memory, threads and sockets should not grow any more
+# What must not grow, by which of a sample's figures, and by how much a mean may move. The twin's own memory may: its
+# emulators keep every turn.
+STEADY: Mapping[str, tuple[str, float]] = {
+    "MB of the functions' processes": ("environments_memory_mb", 10.0),
+    "threads of the functions' processes": ("environments_threads", 2.0),
+    "sockets of the functions' processes": ("environments_sockets", 4.0),
+    "threads of the twin": ("threads", 6.0),
+    "sockets of the twin": ("sockets", 12.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Outcome:
     environments_cores: float | None
     load_cores: float | None
     memory_mb: float | None
-    memory_growth_mb: float | None
+    drift: dict[str, tuple[float, float]]  # by what must not grow: its mean once settled, and at the end
     left: dict[str, int]
 
     @property
@@ -59,6 +68,15 @@ class Outcome:
         """Why the run failed, in words; none where it held."""
         found = [f"{self.lost} turns were lost"] if self.lost else []
         return found + [f"{count} {what} were left at rest" for what, count in self.left.items()]
+
+    @property
+    def growing(self) -> list[str]:
+        """What grew though it must not, in words; none where all was steady."""
+        return [
+            f"{name} grew from {began:.1f} to {ended:.1f}"
+            for name, (began, ended) in self.drift.items()
+            if ended - began > STEADY[name][1]
+        ]
 
     def holds(self, promised_share: float = 0.99) -> bool:
         """Whether the place served this rate as it should: nothing lost or failed, models asked, text in time."""
@@ -114,8 +132,10 @@ def of(run: Run, traffic: Traffic) -> Outcome:
         twin_cores=_cores(began, ended, "cpu_s"),
         environments_cores=_cores(began, ended, "environments_cpu_s"),
         load_cores=_cores(began, ended, "own_cpu_s"),
-        memory_mb=max((it.memory_mb for it in run.samples if it.memory_mb is not None), default=None),
-        memory_growth_mb=growth(run.samples, traffic.seconds),
+        memory_mb=max(
+            (it.environments_memory_mb for it in run.samples if it.environments_memory_mb is not None), default=None
+        ),
+        drift=drift(run.samples, traffic.seconds),
         left=run.left,
     )
 
@@ -126,15 +146,21 @@ def per_second(instants: Sequence[float], seconds: float) -> list[int]:
     return [counts[second] for second in range(int(seconds))]
 
 
-def growth(samples: Sequence[Sample], seconds: float) -> float | None:
-    """Megabytes by which memory rose in the last two thirds of the counted part, by their first and last fifths."""
-    settled = [
-        it.memory_mb for it in samples if it.memory_mb is not None and SETTLING_SHARE * seconds <= it.at_s <= seconds
-    ]
+def drift(samples: Sequence[Sample], seconds: float) -> dict[str, tuple[float, float]]:
+    """Means of what must not grow over the first and the last fifth of the counted part's last two thirds."""
+    settled = [it for it in samples if SETTLING_SHARE * seconds <= it.at_s <= seconds]
     fifth = len(settled) // 5
-    if not fifth:
-        return None
-    return round(sum(settled[-fifth:]) / fifth - sum(settled[:fifth]) / fifth, 1)
+    found = {}
+    for name, (figure, _) in STEADY.items():
+        began, ended = (_mean([getattr(it, figure) for it in part]) for part in (settled[:fifth], settled[-fifth:]))
+        if fifth and began is not None and ended is not None:
+            found[name] = (round(began, 1), round(ended, 1))
+    return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def cores_over_time(samples: Sequence[Sample]) -> list[tuple[float, float, float]]:

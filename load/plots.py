@@ -77,13 +77,13 @@ def _machine(samples: Sequence[Sample]) -> Figure:
 
 def _memory(samples: Sequence[Sample]) -> Figure:
     plot, axes = _plot("MB")
-    known = [(it.at_s, it.memory_mb) for it in samples if it.memory_mb is not None]
+    known = [(it.at_s, it.environments_memory_mb) for it in samples if it.environments_memory_mb is not None]
     axes.plot([at_s for at_s, _ in known], [memory_mb for _, memory_mb in known], color="#7a1f3d", label="memory")
     beside = axes.twinx()
     beside.plot([it.at_s for it in samples], [it.under_way for it in samples], color="#3f8f5f", label="turns under way")
     beside.set_ylabel("turns under way")
     axes.set_ylim(bottom=0)
-    return _figure("Memory", plot, "Of the twin with its functions, and the turns that were under way.")
+    return _figure("Memory", plot, "Of the functions' processes, and the turns that were under way.")
 
 
 def _plot(label: str) -> tuple[Plot, Axes]:

@@ -104,10 +104,10 @@ def page(runs: Sequence[tuple[Run, Outcome]], traffic: Traffic) -> Page:
     return Page("Load", verdict(outcomes), figures, sections, _where())
 
 
-def markdown(outcomes: Sequence[Outcome], traffic: Traffic, command: str) -> str:
-    """What docs/load.md says."""
+def markdown(outcomes: Sequence[Outcome], traffic: Traffic, command: str, title: str = "Load") -> str:
+    """What docs/load.md says, and docs/soak.md."""
     lines = [
-        "# Load",
+        f"# {title}",
         "",
         f"Written by `{command}`; {_where()}.",
         "",
@@ -121,8 +121,11 @@ def markdown(outcomes: Sequence[Outcome], traffic: Traffic, command: str) -> str
         "",
         "All times are from the instant at which a question was to be asked, so that waiting for a connection or for",
         "the answer before counts. A rate is held when nothing is lost or refused, 99 % are served by a model or a",
-        "kept answer, and 99 % have text within 3 s. Memory of the twin with its functions:",
-        f"{', '.join(_memory(it) for it in outcomes)}.",
+        "kept answer, and 99 % have text within 3 s.",
+        "",
+        "What the processes held, as a mean of the first and of the last fifth of a run's last two thirds:",
+        "",
+        *(line for it in outcomes for line in _drifts(it)),
         "",
     ]
     return "\n".join(lines)
@@ -140,11 +143,9 @@ def described(traffic: Traffic) -> str:
     )
 
 
-def _memory(outcome: Outcome) -> str:
-    if outcome.memory_mb is None:
-        return f"unknown at {outcome.rate:g}/s"
-    grew = "" if outcome.memory_growth_mb is None else f" ({outcome.memory_growth_mb:+.0f} MB once settled)"
-    return f"{outcome.memory_mb:.0f} MB at {outcome.rate:g}/s{grew}"
+def _drifts(outcome: Outcome) -> list[str]:
+    told = ", ".join(f"{name} {began:g} → {ended:g}" for name, (began, ended) in outcome.drift.items())
+    return [f"* at {outcome.rate:g}/s: {told or 'unknown'}"]
 
 
 def _counts(title: str, counts: dict[str, int]) -> Table:

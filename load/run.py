@@ -47,6 +47,9 @@ class Sample:
     memory_mb: float | None
     threads: int
     sockets: int | None
+    environments_memory_mb: float | None
+    environments_threads: int
+    environments_sockets: int | None
     under_way: int  # turns that wait for their last frame
 
 
@@ -135,6 +138,9 @@ def _sample(at_s: float, figures: dict[str, Any], under_way: int) -> Sample:
         memory_mb=figures["memory_mb"],
         threads=figures["threads"],
         sockets=figures["sockets"],
+        environments_memory_mb=figures["environments_memory_mb"],
+        environments_threads=figures["environments_threads"],
+        environments_sockets=figures["environments_sockets"],
         under_way=under_way,
     )
 

@@ -16,14 +16,19 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def figures(others: Sequence[int] = ()) -> dict[str, Any]:
-    """Processor seconds, resident memory, threads and open sockets: the twin's own, and its environments' together."""
-    pids = [os.getpid(), *others]
+    """Processor seconds, resident memory, threads and open sockets: the twin's own, and its environments' together.
+
+    They are apart, because the twin's emulators keep what they are sent, and so grow, while functions must not.
+    """
     return {
         "cpu_s": round(time.process_time(), 3),
+        "memory_mb": _sum([_memory_mb(os.getpid())]),
+        "threads": threading.active_count(),
+        "sockets": _sum([_sockets(os.getpid())]),
         "environments_cpu_s": round(sum(map(_cpu_s, others)), 3),
-        "memory_mb": _sum(_memory_mb(pid) for pid in pids),
-        "threads": threading.active_count() + sum(map(_threads, others)),
-        "sockets": _sum(_sockets(pid) for pid in pids),
+        "environments_memory_mb": _sum(map(_memory_mb, others)),
+        "environments_threads": sum(map(_threads, others)),
+        "environments_sockets": _sum(map(_sockets, others)),
     }
 
 

@@ -30,7 +30,9 @@ WIDTH = 160  # where the output is no terminal
 @click.option("--python", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=PYTHON)
 @click.option("--part", "parts", type=click.Choice(PARTS), multiple=True, help="Only this part.")
 @click.option("--peer", "names", multiple=True, help="Only peers with this in their names, beside ours.")
-@click.option("--scenario", "chosen", type=click.Choice(list(scenarios.SCENARIOS)), multiple=True, help="Only this one.")
+@click.option(
+    "--scenario", "chosen", type=click.Choice(list(scenarios.SCENARIOS)), multiple=True, help="Only this one."
+)
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, help="Of each scenario.")
 @click.option("--starts", type=click.IntRange(1, 100), default=5, help="Of each contender.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables as Markdown, too.")

@@ -36,7 +36,7 @@ class Boto3:
 
     def ask(self, question: str) -> Any:
         """The pieces of an answer."""
-        messages = [{"role": "user", "content": [{"text": question}]}]
+        messages: list[Any] = [{"role": "user", "content": [{"text": question}]}]
         answer = self._client.converse_stream(
             modelId=self._model, messages=messages, inferenceConfig={"maxTokens": 1024}
         )

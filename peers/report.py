@@ -1,4 +1,4 @@
-"""What the comparison tells: tables of costs and scenarios with their ratios, for people, docs/peers.md and programs."""
+"""What the comparison tells: tables of costs and scenarios with ratios, for people, docs/peers.md and programs."""
 
 from __future__ import annotations
 

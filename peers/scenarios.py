@@ -140,9 +140,7 @@ def of_ours(asked: Asked) -> Answer:
     return Answer(first, (asked.total_ms or 0.0) / 1000, end)
 
 
-def _asking(
-    peer: Peer, talk: Talk | None, house: House, chain: list[str]
-) -> Callable[[Sequence[str]], list[Answer]]:
+def _asking(peer: Peer, talk: Talk | None, house: House, chain: list[str]) -> Callable[[Sequence[str]], list[Answer]]:
     if talk is None:
         return lambda questions: asyncio.run(_shopper(house, questions))
     talk.tell("begin", address=f"http://{HOST}:{house.port + 1}", chain=chain, limit_s=LIMIT_S)

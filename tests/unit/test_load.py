@@ -28,8 +28,8 @@ def asked(at_s: float, *, first_ms: float | None = 500, total_ms: float | None =
     return Asked(planned, first_text_ms=first_ms, total_ms=total_ms, posts=6, turn=turn)
 
 
-def sample(at_s: float, memory_mb: float, *, cpu_s: float = 0.0, functions_s: float = 0.0) -> Sample:
-    return Sample(at_s, cpu_s, functions_s, 0.0, memory_mb, 5, 10, 3)
+def sample(at_s: float, memory_mb: float, *, cpu_s: float = 0.0, functions_s: float = 0.0, sockets: int = 4) -> Sample:
+    return Sample(at_s, cpu_s, functions_s, 0.0, 900 + at_s, 5, 10, memory_mb, 2, sockets, 3)
 
 
 def test_the_same_seed_draws_the_same_run() -> None:
@@ -113,11 +113,17 @@ def test_an_error_frame_is_an_outcome_of_its_own() -> None:
     assert not outcome.of(Run([asked(1), refused]), TRAFFIC).holds()
 
 
-def test_growth_is_that_of_the_settled_part() -> None:
-    rising = [sample(at_s, 100 + (50 if at_s < 10 else at_s)) for at_s in range(61)]
-    assert outcome.growth(rising, 60) == pytest.approx(34, abs=1)
-    assert outcome.growth([sample(at_s, 300) for at_s in range(61)], 60) == 0
-    assert outcome.growth(rising[:3], 60) is None
+def test_functions_that_grow_once_they_have_settled_are_told_and_emulators_that_keep_what_they_get_are_not() -> None:
+    def growing(samples: list[Sample]) -> list[str]:
+        return outcome.of(Run([asked(1)], samples), replace(TRAFFIC, seconds=60)).growing
+
+    assert growing([sample(at_s, 300) for at_s in range(61)]) == []
+    assert growing([sample(at_s, 100 + (50 if at_s < 10 else 0)) for at_s in range(61)]) == []
+    (memory,) = growing([sample(at_s, 100 + at_s) for at_s in range(61)])
+    assert memory.startswith("MB of the functions' processes grew from 12")
+    (sockets,) = growing([sample(at_s, 300, sockets=at_s) for at_s in range(61)])
+    assert sockets.startswith("sockets of the functions' processes grew from ")
+    assert growing([sample(at_s, 100 + at_s) for at_s in range(2)]) == []
 
 
 def test_what_limits_is_told_by_who_is_busy() -> None:
