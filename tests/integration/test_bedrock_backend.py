@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.eventstream import encode, event, exception
@@ -177,6 +177,36 @@ class TestAnswer:
         assert failure is None
         assert text_of(events) == "".join(texts)
         assert events[-2:] == [Stopped("complete"), UsageReport(Usage(40, 7, 512, 3))]
+
+    @settings(deadline=None)
+    @given(
+        names=st.lists(st.sampled_from(["contentBlockDelta", "messageStop", "metadata", "messageStart", "new"])),
+        payload=st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=2)
+                | st.dictionaries(st.sampled_from(["delta", "text", "stopReason", "usage", "inputTokens", "x"]), inner)
+            ),
+            max_leaves=6,
+        ),
+    )
+    def test_whatever_events_hold_they_are_read_or_are_our_error(
+        self, server: ScriptedServer, bedrock: BedrockBackend, names: list[str], payload: Any
+    ) -> None:
+        server.then(answer([*(event(name, payload) for name in names), *END]))
+        events, failure = ask(bedrock)
+        assert failure is None or failure.outcome in ("garbled", "cut")
+        text_of(events).encode()  # it can be sent on
+
+    @given(data=st.binary(max_size=200))
+    def test_whatever_bytes_come_they_are_our_error(
+        self, server: ScriptedServer, bedrock: BedrockBackend, data: bytes
+    ) -> None:
+        server.then(answer([data]))
+        events, failure = ask(bedrock)
+        assert events == []
+        assert failure is not None
+        assert failure.outcome in ("garbled", "cut")
 
     def test_thinking_and_sources_are_life_without_text(self, server: ScriptedServer, bedrock: BedrockBackend) -> None:
         deltas: list[dict[str, Any]] = [

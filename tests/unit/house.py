@@ -130,10 +130,25 @@ class World:
         return self.wish(turn_id)
 
     def resume(self, turn_id: str, owner: str, *, wish_id: str, connection_id: str, after: int) -> Record:
+        record = self._of_owner(turn_id, owner)
+        return Record("frames" in record, record.get("frames", []), record["deadline_s"])
+
+    def cancel(self, turn_id: str, owner: str) -> None:
+        self._of_owner(turn_id, owner)["cancelled"] = True
+
+    def rate(self, turn_id: str, owner: str, rating: str) -> None:
+        self._of_owner(turn_id, owner)["rating"] = rating
+
+    def _of_owner(self, turn_id: str, owner: str) -> dict[str, Any]:
         record = self.records.get(turn_id)
         if record is None or record["owner"] != owner:
             raise InvalidRequest("turn_unknown")
-        return Record("frames" in record, record.get("frames", []), record["deadline_s"])
+        return record
+
+    def forget(self, session_id: str, owner: str, *, in_time: Callable[[], bool] | None = None) -> None:
+        """Both tables' way to forget a session; that of turns is told how much time there is."""
+        if in_time is None and session_id in self.memory and self.memory[session_id].owner == owner:
+            del self.memory[session_id]
 
     # sessions
     def load(self, session_id: str, owner: str, history_tokens: int) -> Session:
