@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -229,12 +229,10 @@ def test_with_tracing_on_the_layer_alone_sends_its_spans_to_lambdas_daemon() -> 
             AWS_XRAY_DAEMON_ADDRESS=f"127.0.0.1:{daemon.getsockname()[1]}",
             _X_AMZN_TRACE_ID="Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1",
         )
-        header, _, span = daemon.recv(65_536).decode().partition("\n")
-    assert json.loads(header)["format"] == "json"
-    sent = json.loads(span)
-    assert (sent["name"], sent["parent_id"]) == ("## message", "53995c3f42cd8ad8")
-    (attempt,) = sent["subsegments"]
-    assert (attempt["name"], attempt["annotations"]) == ("attempt ondemand-haiku", {"outcome": "cut"})
+        attempt, turn = (_span(daemon.recv(65_536)) for _ in range(2))
+    assert (turn["name"], turn["parent_id"]) == ("## message", "53995c3f42cd8ad8")
+    assert (attempt["name"], attempt["parent_id"]) == ("attempt ondemand-haiku", turn["id"])
+    assert attempt["annotations"] == {"outcome": "cut"}
 
 
 @pytest.mark.usefixtures("built")
@@ -253,6 +251,14 @@ def test_everything_that_is_deployed_is_compiled() -> None:
         sources = {file for file in folder.rglob("*.py") if "__pycache__" not in file.parts}
         compiled = {file.parent.parent / f"{file.name.partition('.')[0]}.py" for file in folder.rglob("*.pyc")}
         assert compiled == sources
+
+
+def _span(datagram: bytes) -> dict[str, Any]:
+    """What the daemon is sent: a header's line, and a span."""
+    header, _, span = datagram.decode().partition("\n")
+    assert json.loads(header)["format"] == "json"
+    sent: dict[str, Any] = json.loads(span)
+    return sent
 
 
 def _alone(code: str, *arguments: str, **variables: str) -> None:

@@ -204,8 +204,11 @@ def test_each_of_64_turns_keeps_its_frames_its_account_its_metrics_and_its_log_l
         assert (logged["function_request_id"], logged["correlation_id"]) == (f"request-{number}", f"gateway-{number}")
         assert (logged["session_id"], logged["cost_nano_usd"]) == (f"session-{number}", cost)
 
-    emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    emitted = [it for it in documents if "target" not in it]
     assert len(emitted) == AT_ONCE, "a document for each turn"
+    of_targets = [it for it in documents if "target" in it]
+    assert [(it["target"], it["Answers"]) for it in of_targets] == [("ondemand-haiku", [1.0])] * AT_ONCE
     assert all((it["service"], it["Turns"]) == (SERVICE, [1.0]) for it in emitted)
     assert all(it["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]] for it in emitted)
     assert sorted(it["CostNanoUsd"] for it in emitted) == sorted([float(it["cost_nano_usd"])] for it in lines.values())
