@@ -17,7 +17,7 @@ REGION = "ap-northeast-1"
 MEGABYTE = 1024 if sys.platform == "linux" else 1024 * 1024  # of what the system counts memory in
 os.environ |= {
     "AWS_ACCESS_KEY_ID": "peer",
-    "AWS_SECRET_ACCESS_KEY": "peer",
+    "AWS_SECRET_ACCESS_KEY": "none",
     "AWS_EC2_METADATA_DISABLED": "true",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or its import asks the network for prices
 }
