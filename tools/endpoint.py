@@ -7,6 +7,7 @@ not or nothing can be recommended, 2 for what cannot be asked for, and 130 after
 from __future__ import annotations
 
 import json
+import math
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
@@ -53,6 +54,17 @@ class Levels(click.ParamType):
         return levels
 
 
+class FiniteRange(click.FloatRange):
+    """A number in a range, and a number indeed: click lets NaN and infinity pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take it; click has its own way to refuse."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail("a finite number is expected", param, ctx)
+        return found
+
+
 @click.group(cls=Told, help=__doc__)
 @click.option("--stack", metavar="NAME", help="CloudFormation stack of the deployment.")
 @click.option("--twin", metavar="URL", default=TWIN, show_default=True, help="Address of the twin.")
@@ -77,14 +89,14 @@ def status(desk: Desk, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--hours", type=click.FloatRange(1 / 60, 24 * 455), default=1.0, show_default=True, help="Up to now.")
+@click.option("--hours", type=FiniteRange(1 / 60, 24 * 455), default=1.0, show_default=True, help="Up to now.")
 @AS_JSON
 @click.pass_obj
 def metrics(desk: Desk, hours: float, as_json: bool) -> None:
     """Show what it was asked and how it answered, as CloudWatch has it."""
     now_s = desk.place.now_s()
     span = Span.around(now_s - hours * 3600, now_s, now_s)
-    found = {whose: desk.watch.use(whose, span) for whose in desk.whose()}
+    found = desk.watch.uses(desk.whose(), span)
     if not found:
         raise failure(f"{desk.name}: the endpoint has no variants yet")
     costs = desk.costs(found)
@@ -114,18 +126,18 @@ def invoke(desk: Desk, question: str, tokens: int | None) -> None:
 @click.option(
     "--levels", type=Levels(), default="1,2,4,8,16", show_default=True, help="So many at a time, each instance."
 )
-@click.option("--seconds", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Of each level.")
-@click.option("--limit-ms", type=click.FloatRange(1), help="For 95 % of first texts; else the policy's, usually 1500.")
+@click.option("--seconds", type=FiniteRange(0.1, 600), default=20.0, show_default=True, help="Of each level.")
+@click.option("--limit-ms", type=FiniteRange(1), help="For 95 % of first texts; else the policy's, usually 1500.")
 @click.option("--tokens", type=click.IntRange(1, 8192), default=200, show_default=True, help="Of an answer, at most.")
 @click.option("--prompt-tokens", type=click.IntRange(1), default=600, show_default=True, help="Of a question, about.")
 @click.option(
     "--headroom",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     default=HEADROOM,
     show_default=True,
     help="Share of what holds.",
 )
-@click.option("--peak-per-minute", type=click.FloatRange(0, min_open=True), help="Answers a minute at the JST peak.")
+@click.option("--peak-per-minute", type=FiniteRange(0, min_open=True), help="Answers a minute at the JST peak.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @AS_JSON
 @click.pass_obj
@@ -196,6 +208,10 @@ def _serving(desk: Desk) -> Hosting:
     hosting = desk.hosting()
     if hosting.instances:
         return hosting
+    if desk.endpoint[1] and hosting.status == "InService":
+        raise failure(
+            f"{desk.name}: {hosting.name} is asleep, scaled to zero: a question wakes it (invoke), then try again"
+        )
     hint = ". make run ENDPOINT=starting_s=0 has it ready at once" if desk.place.is_twin else ""
     raise failure(f"{desk.name}: no instance of {hosting.name} serves, it is {hosting.status}{hint}")
 

@@ -120,7 +120,7 @@ class Desk:
             if name not in self.book.names() or region not in self.book.regions():
                 continue
             quote = self.book.quote(name, region, today)
-            cost = use.cost(quote.usd, now.get(variant), hosting.created_s)
+            cost = use.cost(quote.usd, now.get(variant), hosting.created_s, self.place.now_s())
             if cost is not None:
                 costs[whose] = quote, cost
         return costs

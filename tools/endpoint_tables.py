@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WIDTH = 120  # where the output is no terminal
 NOTHING = "-"
+# What the template allows, which a test compares.
+MAXIMA, PEAK_MINIMA, MOST_TARGET = (1, 2, 4, 8), (1, 2, 4), 1000
 PARAMETER, METRIC = "SageMakerTargetValue", "SageMakerScalingMetric"
 
 
@@ -180,15 +182,23 @@ def advice(found: Size, sized: Sized) -> list[str]:
         needed = found.instances(sized.peak_per_minute)
         lines.append(f"A peak of {sized.peak_per_minute:,g} answers/min needs {instances(needed)}.")
         if not sized.is_twin:
-            lines[-1] += f" SageMakerMaximumInstances has to be {needed} or more"
-            lines[-1] += ", and SageMakerPeakMinimumInstances too if they are to be there from 17:30 JST."
+            lines[-1] += _as_parameters(needed)
     return lines
+
+
+def _as_parameters(needed: int) -> str:
+    """What so many instances mean for the template, which allows no number of them."""
+    if needed > MAXIMA[-1]:
+        return f" The template allows {MAXIMA[-1]}: take a larger instance type, or shorter answers."
+    most = next(it for it in MAXIMA if it >= needed)
+    peak = f"SageMakerPeakMinimumInstances={next((it for it in PEAK_MINIMA if it >= needed), PEAK_MINIMA[-1])}"
+    return f" So: SageMakerMaximumInstances={most}, and {peak} if they are to be there from 17:30 JST."
 
 
 def _parameters(found: Size, *, is_twin: bool) -> list[str]:
     if is_twin:
         return [f"In the twin that is make run ENDPOINT=target={found.target}; on AWS measure again."]
-    a_minute = max(1, int(found.answers_per_minute))
+    a_minute = min(MOST_TARGET, max(1, int(found.answers_per_minute)))
     return [
         f"  {PARAMETER}={found.target} with {METRIC}=ConcurrentRequests, or",
         f"  {PARAMETER}={a_minute} with {METRIC}=Invocations, which are counted by the minute.",
@@ -219,10 +229,13 @@ def _metric_cells(use: EndpointUse) -> dict[str, str]:
         "model latency p99, worst period": _ms(use.model_p99_ms),
         "overhead p50, median period": _ms(use.overhead_p50_ms),
         "overhead p99, worst period": _ms(use.overhead_p99_ms),
+        "first part p50, median period": _ms(use.first_p50_ms),
+        "first part p99, worst period": _ms(use.first_p99_ms),
         "at a time per model, most": _number(use.most_at_once, 1),
         "at a time per model, mean": _number(use.mean_at_once, 1),
         "4xx errors": f"{use.errors_4xx:,}",
         "5xx errors": f"{use.errors_5xx:,}",
+        "broke off after their first part": NOTHING if use.broken is None else f"{use.broken:,}",
     }
     return cells if use.asleep is None else cells | {"calls that found no copy": f"{use.asleep:,}"}
 

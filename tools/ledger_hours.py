@@ -60,7 +60,7 @@ def _instances(place: Place, day: date) -> Iterator[Bought]:
     if until_s <= since_s:
         return
     span = Span.around(since_s, until_s, now_s)
-    used = {whose: desk.watch.use(whose, span) for whose in desk.whose()}
+    used = desk.watch.uses(desk.whose(), span)
     for whose, (quote, cost) in desk.costs(used).items():
         yield _of_instances(", ".join(whose.dimensions.values()), used[whose], quote, cost)
 
@@ -73,7 +73,7 @@ def _of_instances(name: str, use: EndpointUse, quote: Quote, cost: Cost) -> Boug
         cost_usd=cost.total_usd,
         idle_usd=cost.total_usd * (1 - busy_share),
         is_price_verified=quote.verified,
-        answers=use.invocations - use.errors_4xx - use.errors_5xx,
+        answers=use.answered,
     )
 
 

@@ -44,6 +44,7 @@ FAILURES = (  # the outcomes of errors.py
     "cut",
     "garbled",
     "empty",
+    "refused",
     "retired",
     "denied",
     "invalid",

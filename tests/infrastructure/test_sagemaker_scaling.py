@@ -203,22 +203,26 @@ def test_long_at_the_maximum_means_half_an_hour_of_as_many_instances(deploy: Dep
         assert alarm["Threshold"] == "8"
 
 
-def test_what_make_endpoint_recommends_are_parameters_of_the_template(template: Template) -> None:
+@pytest.mark.parametrize("peak_per_minute", [1, 1000, 2000, 2500, 3500, 5000, 9000, 60_000])
+def test_what_make_endpoint_recommends_are_parameters_of_the_template(
+    template: Template, peak_per_minute: float
+) -> None:
     found = [Step(number, 50, 0, 100.0, 200.0, 900.0, 5.0 * number, 250.0) for number in (1, 2, 4)]
-    sized = Sized("manga-assist-fm", 1, 1500, peak_per_minute=5000, steps=found)
+    sized = Sized("manga-assist-fm", 1, 1500, peak_per_minute=peak_per_minute, steps=found)
     size = sized.size
     assert size is not None
     said = " ".join(advice(size, sized))
     named = re.findall(r"(SageMaker\w+)(?:=(\w+))?", said)
-    assert {name for name, _ in named} >= {
-        "SageMakerTargetValue",
-        "SageMakerScalingMetric",
-        "SageMakerMaximumInstances",
-        "SageMakerPeakMinimumInstances",
-    }
+    of_instances = {"SageMakerMaximumInstances", "SageMakerPeakMinimumInstances"}
+    too_many = "The template allows 8" in said
+    assert too_many == (size.instances(peak_per_minute) > 8)
+    assert {name for name, _ in named} >= {"SageMakerTargetValue", "SageMakerScalingMetric"} | (
+        set() if too_many else of_instances
+    )
     for name, value in named:
         parameter = template.parameters[name]
-        if value and "AllowedValues" in parameter:
-            assert value in parameter["AllowedValues"]
-        if value and parameter["Type"] == "Number":
+        assert value, "a number to set, not a bound"
+        if "AllowedValues" in parameter:
+            assert value in map(str, parameter["AllowedValues"])
+        elif parameter["Type"] == "Number":
             assert float(parameter["MinValue"]) <= float(value) <= float(parameter["MaxValue"])

@@ -75,6 +75,14 @@ def test_nothing_is_told_of_a_component_without_an_endpoint(template: Template) 
     ("chosen", "reason"),
     [
         ({"SageMakerInstanceType": "ml.inf2.xlarge"}, "needs a SageMakerImage"),
+        (
+            {
+                "SageMakerInstanceType": "ml.inf2.xlarge",
+                "SageMakerImage": "123456789012.dkr.ecr.ap-northeast-1.amazonaws.com/inf:1",
+                "SageMakerEngine": "tgi",
+            },
+            "needs SageMakerEngine=lmi",
+        ),
         ({"SageMakerSecond": "ab"}, "needs SageMakerSecondModel"),
         ({"SageMakerSecond": "shadow"}, "needs SageMakerSecondModel"),
         ({"SageMakerSecond": "ab", "SageMakerSecondModel": "a/b", "ScaleToZero": "true"}, "no second variant"),

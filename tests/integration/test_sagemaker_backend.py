@@ -134,14 +134,6 @@ def test_usage_is_the_containers(server: ScriptedServer, transport: Transport) -
     assert UsageReport(Usage(40, 7)) in events
 
 
-def test_a_model_that_goes_on_is_given_the_words_so_far(server: ScriptedServer, transport: Transport) -> None:
-    server.then(answer(parts(openai(PIECES))))
-    ask(backend(server, transport), call(Message("user", QUESTION), Message("assistant", "『寄生獣』"), prefill=True))
-    body = json.loads(server.asked[-1].body)
-    assert body["messages"][-1] == {"role": "assistant", "content": "『寄生獣』"}
-    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
-
-
 @pytest.mark.parametrize(
     ("status", "code", "kind", "outcome"),
     [
@@ -169,6 +161,40 @@ def test_every_refusal_is_one_of_ours_and_repeats_nothing(
     assert SECRET not in str(failure)
 
 
+@pytest.mark.parametrize(
+    ("original", "outcome"),
+    [
+        (429, "throttled"),
+        (503, "throttled"),
+        (400, "refused"),
+        (413, "refused"),
+        (422, "refused"),
+        (404, "unavailable"),
+        (500, "unavailable"),
+        (0, "unavailable"),
+    ],
+)
+def test_a_container_that_is_full_or_refuses_a_question_is_not_broken(
+    server: ScriptedServer, transport: Transport, original: int, outcome: str
+) -> None:
+    body = json.dumps({"Message": SECRET, "OriginalStatusCode": original, "OriginalMessage": SECRET}).encode()
+    server.then(raw(head("424 No", framing=f"Content-Length: {len(body)}", x_amzn_errortype="ModelError") + body))
+    _, failure = ask(backend(server, transport))
+    assert isinstance(failure, Unavailable)
+    assert failure.outcome == outcome
+    assert SECRET not in str(failure)
+
+
+@pytest.mark.parametrize("body", [b"", b"no JSON", b"[]", b'{"OriginalStatusCode": "429"}'])
+def test_a_container_of_which_nothing_is_told_is_unavailable(
+    server: ScriptedServer, transport: Transport, body: bytes
+) -> None:
+    server.then(raw(head("424 No", framing=f"Content-Length: {len(body)}", x_amzn_errortype="ModelError") + body))
+    _, failure = ask(backend(server, transport))
+    assert failure is not None
+    assert failure.outcome == "unavailable"
+
+
 def test_a_component_without_a_copy_is_asleep_and_not_wrong(server: ScriptedServer, transport: Transport) -> None:
     server.then(raw(head("400 No", framing="Content-Length: 2", x_amzn_errortype="ValidationError") + b"{}"))
     _, failure = ask(backend(server, transport, component="manga-ic"))
@@ -189,10 +215,12 @@ def test_a_stream_that_the_service_breaks_off_is_unavailable_after_its_text(
 
 
 def test_a_stream_that_ends_early_is_cut(server: ScriptedServer, transport: Transport) -> None:
-    server.then(answer(parts(openai(PIECES)[:200])))
-    _, failure = ask(backend(server, transport))
-    assert isinstance(failure, Unavailable)
-    assert failure.outcome in ("cut", "garbled")
+    said = openai(PIECES)
+    for length in range(60, said.index(b"[DONE]") - 120, 37):
+        server.then(answer(parts(said[:length])))
+        _, failure = ask(backend(server, transport))
+        assert isinstance(failure, Unavailable)
+        assert (failure.outcome, length) == ("cut", length)
 
 
 def test_silence_is_no_failure_of_the_backend(server: ScriptedServer, transport: Transport) -> None:

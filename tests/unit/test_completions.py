@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from mangaassist.routing.backends import Alive, Stopped, StreamEvent, TextDelta,
 from mangaassist.routing.backends.completions import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 PIECES = ["『寄生獣』", "は", "全10巻で", "完結しています。", "🎉"]
 
@@ -40,14 +41,16 @@ def usage_of(events: Iterable[StreamEvent]) -> list[Usage]:
     return [event.usage for event in events if isinstance(event, UsageReport)]
 
 
-def openai(pieces: Sequence[str], reason: str = "stop", usage: dict[str, int] | None = None) -> bytes:
-    """A chat completion as vLLM streams it."""
+def openai(
+    pieces: Sequence[str], reason: str = "stop", usage: dict[str, int] | None = None, *, escaped: bool = False
+) -> bytes:
+    """A chat completion as vLLM streams it; `escaped` as one that writes ASCII alone."""
     chunks: list[dict[str, Any]] = [{"choices": [{"delta": {"role": "assistant", "content": ""}}]}]
     chunks += [{"choices": [{"delta": {"content": piece}, "finish_reason": None}]} for piece in pieces]
     chunks.append({"choices": [{"delta": {}, "finish_reason": reason}]})
     if usage:
         chunks.append({"choices": [], "usage": usage})
-    lines = [f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n" for chunk in chunks]
+    lines = [f"data: {json.dumps(chunk, ensure_ascii=escaped)}\n\n" for chunk in chunks]
     return "".join([*lines, "data: [DONE]\n\n"]).encode()
 
 
@@ -68,7 +71,12 @@ def lmi(pieces: Sequence[str], reason: str = "eos_token") -> bytes:
     return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode()
 
 
-DIALECTS = {"openai": openai, "tgi": tgi, "lmi": lmi}
+DIALECTS: dict[str, Callable[..., bytes]] = {
+    "openai": openai,
+    "escaped": partial(openai, escaped=True),
+    "tgi": tgi,
+    "lmi": lmi,
+}
 WHOLE: dict[str, Any] = {
     "tgi": [{"generated_text": "".join(PIECES)}],
     "lmi": {"generated_text": "".join(PIECES)},
@@ -144,7 +152,11 @@ def test_a_model_that_reasons_is_alive_without_text() -> None:
         (b'data: {"choices": [7]}\n\n', "garbled"),
         (b"data: 7\n\n", "garbled"),
         (b"[1, 2]", "garbled"),
-        (b'{"generated_text": ', "garbled"),
+        (b'{"generated_text": ', "cut"),
+        (b'data: {"choices": [{"delta"', "cut"),
+        (b'data: {"choices": [{"delta": {"content": "a"}}]}\n\nda', "cut"),
+        (b'data: {"choices": [{"delta": {}, "finish_reason": "abort"}]}\n\ndata: [DONE]\n\n', "unavailable"),
+        (b'{"token":{"id":-1,"text":""},"generated_text":"","details":{"finish_reason":"error"}}\n', "unavailable"),
         (b"data: " + b"x" * 300_000, "garbled"),
     ],
 )
@@ -155,9 +167,33 @@ def test_what_is_no_answer_is_a_failure_and_no_text(said: bytes, outcome: str) -
     assert "memory" not in str(failure.value)
 
 
-def test_comments_and_event_names_say_nothing() -> None:
-    said = b": keep-alive\n\nevent: message\nid: 7\nretry: 100\n" + openai(PIECES)
-    assert text_of(events_of([said])) == "".join(PIECES)
+@pytest.mark.parametrize(
+    "before", [b": keep-alive\n\nevent: message\nid: 7\nretry: 100\n", b"\xef\xbb\xbf", b"event\n", b"\n\n"]
+)
+def test_what_the_format_lets_come_beside_data_says_nothing(before: bytes) -> None:
+    said = openai(PIECES).replace(b"\n\n", b"\nx-trace: 1\nevent\n\n")
+    assert text_of(events_of([before + said])) == "".join(PIECES)
+
+
+def test_an_event_may_hold_its_data_in_several_lines() -> None:
+    chunk = {"choices": [{"delta": {"content": "寄生獣"}, "finish_reason": None}]}
+    lines = json.dumps(chunk, ensure_ascii=False, indent=1).splitlines()
+    said = "".join(f"data: {line}\n" for line in lines).encode() + b"\n" + openai(["は"])
+    assert text_of(events_of([said])) == "寄生獣は"
+
+
+def test_no_error_is_no_error() -> None:
+    assert text_of(events_of([b'data: {"error": null, "choices": [{"delta": {"content": "x"}}]}\n\n'])) == "x"
+
+
+def test_lmis_special_tokens_are_no_text() -> None:
+    said = b'{"token": {"text": "</s>", "special_token": true}, "generated_text": "a", "details": {}}\n'
+    assert text_of(events_of([b'{"token": {"text": "a"}}\n' + said])) == "a"
+
+
+def test_half_of_a_surrogate_pair_can_be_sent_on() -> None:
+    said = text_of(events_of([b'data: {"choices": [{"delta": {"content": "a\\ud83c"}}]}\n\n']))
+    assert said.encode().decode() == "a\ufffd"
 
 
 @given(st.lists(st.binary(max_size=40), max_size=10))

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mangaassist.capacity.endpoint import METRICS, MOST_POINTS, PERIODS_S, Copies, EndpointWatch, Span, Whose, used
+from mangaassist.capacity.endpoint import (
+    METRICS,
+    MOST_POINTS,
+    PERIODS_S,
+    Copies,
+    EndpointUse,
+    EndpointWatch,
+    Span,
+    Whose,
+    used,
+)
 from mangaassist.errors import ControlPlaneError
 
 HOUR, DAY = 3600, 86_400
@@ -35,7 +45,7 @@ class CloudWatch:
         for name, values in page.items():
             first = SPAN.since_s + 60 * self._told
             instants = [datetime.fromtimestamp(first + 60 * place, UTC) for place in range(len(values))]
-            results.append({"Id": name, "Timestamps": instants, "Values": values, "StatusCode": self.status})
+            results.append({"Id": f"{name}_0", "Timestamps": instants, "Values": values, "StatusCode": self.status})
         self._told += max(map(len, page.values()), default=0)
         return {"MetricDataResults": results} | ({"NextToken": f"page {len(self.asked)}"} if self.pages else {})
 
@@ -60,12 +70,16 @@ def watch(cloudwatch: CloudWatch) -> EndpointWatch:
     return EndpointWatch(SageMaker(), cloudwatch)
 
 
+def use_of(watch: EndpointWatch, whose: Whose) -> EndpointUse:
+    return watch.uses([whose], SPAN)[whose]
+
+
 # -- what is asked -----------------------------------------------------------------------------------------------------
 
 
 def test_one_request_asks_for_everything() -> None:
     cloudwatch = CloudWatch()
-    watch(cloudwatch).use(MAIN, SPAN)
+    use_of(watch(cloudwatch), MAIN)
     (asked,) = cloudwatch.asked
     assert (asked["EndTime"] - asked["StartTime"]).total_seconds() == 180
     stats = [query["MetricStat"] for query in asked["MetricDataQueries"]]
@@ -82,7 +96,7 @@ def test_of_invocations_per_instance_only_the_sum_is_asked() -> None:
 
 def test_a_component_has_its_own_names_and_may_be_asleep() -> None:
     cloudwatch = CloudWatch({"asleep": [2.0, 1.0]})
-    use = watch(cloudwatch).use(COMPONENT, SPAN)
+    use = use_of(watch(cloudwatch), COMPONENT)
     metrics = [query["MetricStat"]["Metric"] for query in cloudwatch.asked[0]["MetricDataQueries"]]
     names = {metric["MetricName"] for metric in metrics}
     assert {"InvocationsPerCopy", "ConcurrentRequestsPerCopy", "NoCapacityInvocationFailures"} <= names
@@ -109,7 +123,7 @@ def test_periods_make_a_span() -> None:
             "errors_5xx": [2.0, 0.0, 1.0],
         }
     )
-    use = watch(cloudwatch).use(MAIN, SPAN)
+    use = use_of(watch(cloudwatch), MAIN)
     assert (use.invocations, use.invocations_per_instance, use.busiest_per_minute) == (41, 25.5, 30.0)
     assert use.instances == pytest.approx(41 / 25.5)
     assert (use.model_p50_ms, use.model_p99_ms) == (2000, 9000), "the minute with most calls is the typical one"
@@ -119,14 +133,14 @@ def test_periods_make_a_span() -> None:
 
 
 def test_of_what_nothing_is_said_there_is_none() -> None:
-    use = watch(CloudWatch()).use(MAIN, SPAN)
+    use = use_of(watch(CloudWatch()), MAIN)
     assert (use.invocations, use.errors_4xx, use.busiest_per_minute) == (0, 0, 0)
     assert (use.instances, use.model_p50_ms, use.model_p99_ms, use.most_at_once, use.mean_at_once) == (None,) * 5
 
 
 def test_pages_are_read_to_the_last() -> None:
     cloudwatch = CloudWatch({"invocations": [1.0, 2.0]}, {"invocations": [4.0], "errors_5xx": [1.0]}, {})
-    use = watch(cloudwatch).use(MAIN, SPAN)
+    use = use_of(watch(cloudwatch), MAIN)
     assert (use.invocations, use.errors_5xx) == (7, 1)
     assert [asked.get("NextToken") for asked in cloudwatch.asked] == [None, "page 1", "page 2"]
 
@@ -134,12 +148,12 @@ def test_pages_are_read_to_the_last() -> None:
 @pytest.mark.parametrize("status", ["InternalError", "Forbidden"])
 def test_an_answer_without_its_values_is_an_error(status: str) -> None:
     with pytest.raises(ControlPlaneError) as told:
-        watch(CloudWatch({"invocations": []}, status=status)).use(MAIN, SPAN)
+        use_of(watch(CloudWatch({"invocations": []}, status=status)), MAIN)
     assert told.value.name == f"CloudWatch.{status}Exception"
 
 
 def test_part_of_the_values_is_what_there_is_so_far() -> None:
-    assert watch(CloudWatch({"invocations": [3.0]}, status="PartialData")).use(MAIN, SPAN).invocations == 3
+    assert use_of(watch(CloudWatch({"invocations": [3.0]}, status="PartialData")), MAIN).invocations == 3
 
 
 # -- spans -------------------------------------------------------------------------------------------------------------
@@ -241,6 +255,44 @@ def test_an_answer_costs_its_share_of_the_instances_hours() -> None:
     assert cost is not None
     assert cost.total_usd == pytest.approx(2 * 1.89), "two instances served"
     assert cost.answer_usd == pytest.approx(2 * 1.89 / 100), "and what failed is no answer"
+
+
+def test_the_variants_of_an_endpoint_are_asked_for_in_one_request() -> None:
+    cloudwatch, other = CloudWatch(), Whose("manga-assist-fm", "second")
+    assert set(watch(cloudwatch).uses([MAIN, other], SPAN)) == {MAIN, other}
+    (asked,) = cloudwatch.asked
+    assert len({query["Id"] for query in asked["MetricDataQueries"]}) == 2 * len(METRICS)
+
+
+def test_each_period_costs_the_instances_that_it_had() -> None:
+    """One by day, two in the evening, told by the calls of each hour."""
+    hours = {hour * 3600.0: (2.0 if hour >= 18 else 1.0) for hour in range(24) if hour not in (3, 4)}
+    calls = dict.fromkeys(hours, 60.0)
+    shares = {instant: 60.0 / count for instant, count in hours.items()}
+    cost = used(NOTHING | {"invocations": calls, "shares": shares}, Span(0, 86_400, 3600)).cost(1.89, instances=1)
+    assert cost is not None
+    assert cost.total_usd == pytest.approx((18 + 2 * 6) * 1.89)
+
+
+def test_a_component_without_a_copy_costs_nothing() -> None:
+    """Awake for one hour of a day."""
+    awake = {7 * 3600.0: 60.0}
+    told = {"invocations": awake, "shares": awake, "mean_at_once": {7 * 3600.0: 1.0}, "asleep": {6 * 3600.0: 2.0}}
+    cost = used(NOTHING | told, Span(0, 86_400, 3600)).cost(1.89, instances=0)
+    assert cost is not None
+    assert cost.total_usd == pytest.approx(1.89)
+
+
+def test_hours_that_have_not_passed_cost_nothing_yet() -> None:
+    found = used(NOTHING, Span(0, 86_400, 86_400))
+    cost = found.cost(1.0, instances=1, created_s=3600.0, now_s=2 * 3600.0)
+    assert cost is not None
+    assert cost.total_usd == pytest.approx(1.0)
+
+
+def test_an_answer_that_broke_off_is_none() -> None:
+    told = {"invocations": {0.0: 10.0}, "shares": {0.0: 10.0}, "broken": {0.0: 4.0}, "errors_5xx": {0.0: 1.0}}
+    assert used(NOTHING | told, Span(0, 3600, 3600)).answered == 5
 
 
 def test_an_idle_endpoint_costs_what_there_is_of_it_and_no_answer() -> None:

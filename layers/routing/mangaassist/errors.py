@@ -104,7 +104,7 @@ class BackendError(MangaAssistError):
 
 
 class Unavailable(BackendError):
-    """Another target may succeed: throttled | unavailable | silent | stalled | cut | garbled | retired."""
+    """Another target may succeed: throttled | unavailable | silent | stalled | cut | garbled | refused | retired."""
 
 
 class Rejected(BackendError):

@@ -6,6 +6,7 @@ is the median period's p50 and the worst period's p99.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,6 +39,10 @@ METRICS = {
     "mean_at_once": ("ConcurrentRequestsPerModel", "Average"),
     "errors_4xx": ("Invocation4XXErrors", "Sum"),
     "errors_5xx": ("Invocation5XXErrors", "Sum"),
+    # Of these two AWS's own pages do not tell (unverified); where CloudWatch has none, nothing is shown.
+    "first_p50": ("FirstChunkLatency", "p50"),
+    "first_p99": ("FirstChunkLatency", "p99"),
+    "broken": ("MidStreamErrors", "Sum"),
 }
 OF_COMPONENTS = {
     "InvocationsPerInstance": "InvocationsPerCopy",
@@ -162,26 +167,43 @@ class EndpointUse:
     model_p99_ms: float | None
     overhead_p50_ms: float | None
     overhead_p99_ms: float | None
+    first_p50_ms: float | None  # to the first part of a stream
+    first_p99_ms: float | None
     most_at_once: float | None  # for each instance
     mean_at_once: float | None
     errors_4xx: int
     errors_5xx: int
     asleep: int | None  # calls that found no copy; None where there is always one
+    broken: int | None  # answers that broke off after their first byte; None where CloudWatch does not tell
+    fleet: Mapping[float, float]  # instances by the beginning of each period that tells them
 
     @property
     def instances(self) -> float | None:
         """How many instances served, on the average of all calls."""
         return self.invocations / self.invocations_per_instance if self.invocations_per_instance else None
 
-    def cost(self, instance_hour_usd: float, instances: int | None, created_s: float = 0.0) -> Cost | None:
-        """What the span cost since the endpoint was created, with the `instances` of now where no call told them."""
-        served = self.instances if self.instances is not None else instances
-        if served is None:
+    @property
+    def answered(self) -> int:
+        """Calls that got a whole answer."""
+        return self.invocations - self.errors_4xx - self.errors_5xx - (self.broken or 0)
+
+    def cost(
+        self, instance_hour_usd: float, instances: int | None, created_s: float = 0.0, now_s: float = math.inf
+    ) -> Cost | None:
+        """What the span has cost, period by period: its instances as calls told them, else those of the period before.
+
+        `instances` are those of now, for a span in which no call told any; None where nobody knows.
+        """
+        count = next((self.fleet[instant] for instant in sorted(self.fleet)), instances)
+        if count is None:
             return None
-        lived_s = max(0.0, self.span.until_s - max(self.span.since_s, created_s))
-        total_usd = served * lived_s / 3600 * instance_hour_usd
-        answered = self.invocations - self.errors_4xx - self.errors_5xx
-        return Cost(instance_hour_usd, total_usd, total_usd / answered if answered > 0 else None)
+        instance_s = 0.0
+        for since_s in range(self.span.since_s, self.span.until_s, self.span.period_s):
+            count = self.fleet.get(since_s, count)
+            lived_s = min(since_s + self.span.period_s, now_s) - max(since_s, created_s)
+            instance_s += count * max(0.0, lived_s)
+        total_usd = instance_s / 3600 * instance_hour_usd
+        return Cost(instance_hour_usd, total_usd, total_usd / self.answered if self.answered > 0 else None)
 
 
 class EndpointWatch:
@@ -216,15 +238,25 @@ class EndpointWatch:
             failure=told.get("FailureReason", ""),
         )
 
-    def use(self, whose: Whose, span: Span) -> EndpointUse:
-        """What it did."""
-        queries = _queries(whose, span.period_s)
-        return used(metric_data.points(self._cloudwatch, queries, span.since_s, span.until_s), span)
+    def uses(self, all_of: Sequence[Whose], span: Span) -> dict[Whose, EndpointUse]:
+        """What each of these did; one request for all."""
+        queries = [it for number, whose in enumerate(all_of) for it in _queries(whose, number, span.period_s)]
+        points = metric_data.points(self._cloudwatch, queries, span.since_s, span.until_s) if queries else {}
+        return {
+            whose: used({ours: points[f"{ours}_{number}"] for ours in whose.metrics()}, span)
+            for number, whose in enumerate(all_of)
+        }
 
 
 def used(points: Mapping[str, Points], span: Span) -> EndpointUse:
     """What the periods of a span make together."""
     calls = points["invocations"]
+    shares = points["shares"]
+    fleet = {instant: calls[instant] / share for instant, share in shares.items() if share and instant in calls}
+    if "asleep" in points:  # a component: where it has no copy, nobody measures how busy one is
+        awake = points["mean_at_once"].keys() | fleet.keys()
+        asleep = (it for it in range(span.since_s, span.until_s, span.period_s) if it not in awake)
+        fleet |= dict.fromkeys(map(float, asleep), 0.0)
     return EndpointUse(
         span=span,
         invocations=_sum(calls),
@@ -234,17 +266,21 @@ def used(points: Mapping[str, Points], span: Span) -> EndpointUse:
         model_p99_ms=_milliseconds(_most(points["model_p99"])),
         overhead_p50_ms=_milliseconds(_middle(points["overhead_p50"], calls)),
         overhead_p99_ms=_milliseconds(_most(points["overhead_p99"])),
+        first_p50_ms=_milliseconds(_middle(points["first_p50"], calls)),
+        first_p99_ms=_milliseconds(_most(points["first_p99"])),
         most_at_once=_most(points["most_at_once"]),
         mean_at_once=_mean(points["mean_at_once"].values()),
         errors_4xx=_sum(points["errors_4xx"]),
         errors_5xx=_sum(points["errors_5xx"]),
         asleep=_sum(points["asleep"]) if "asleep" in points else None,
+        broken=_sum(points["broken"]) if points.get("broken") else None,
+        fleet=fleet,
     )
 
 
-def _queries(whose: Whose, period_s: int) -> list[dict[str, Any]]:
+def _queries(whose: Whose, number: int, period_s: int) -> list[dict[str, Any]]:
     return [
-        metric_data.asked(ours, ("AWS/SageMaker", name), whose.dimensions, period_s, statistic)
+        metric_data.asked(f"{ours}_{number}", ("AWS/SageMaker", name), whose.dimensions, period_s, statistic)
         for ours, (name, statistic) in whose.metrics().items()
     ]
 

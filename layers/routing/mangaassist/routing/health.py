@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from mangaassist.routing.policy import Breaker
 
 TRIPS_AT_ONCE = frozenset({"retired"})  # an end-of-life model does not come back by itself
-NOT_THE_TARGETS_FAULT = frozenset({"throttled", "denied", "invalid", "cancelled", "deadline", "gone", "filtered"})
+NOT_THE_TARGETS_FAULT = frozenset(
+    {"throttled", "refused", "denied", "invalid", "cancelled", "deadline", "gone", "filtered"}
+)
 
 
 def after_failure(health: Health, outcome: str, breaker: Breaker, now_s: float) -> Health:
@@ -36,5 +38,5 @@ def after_failure(health: Health, outcome: str, breaker: Breaker, now_s: float) 
 
 
 def counts(outcome: str) -> bool:
-    """Whether an outcome speaks against the target's health: a throttled call costs no time and says nothing."""
+    """Whether an outcome speaks against the target's health: a throttled or refused call says nothing of it."""
     return outcome not in NOT_THE_TARGETS_FAULT

@@ -42,7 +42,11 @@ class Meaning(Protocol):
         """What the end of the stream brings; raises BackendError when the answer is not whole."""
         ...
 
-    def refusal(self, code: str, status: int) -> BackendError:
+    def is_explained(self, code: str) -> bool:
+        """Whether the body of such a refusal tells more than its code."""
+        ...
+
+    def refusal(self, code: str, status: int, body: bytes) -> BackendError:
         """Our error for a call that was not served."""
         ...
 
@@ -112,8 +116,9 @@ class Answer:
         """Collect an error's body until the error is known; raises BackendError."""
         self._refusal += body or b""
         code = bare_code(self._exchange.header("x-amzn-errortype"))
-        if code or body is None or len(self._refusal) > ERROR_LIMIT_BYTES:
-            raise self._meaning.refusal(code or code_within(self._refusal), self._exchange.status)
+        is_known = bool(code) and not self._meaning.is_explained(code)
+        if is_known or body is None or len(self._refusal) > ERROR_LIMIT_BYTES:
+            raise self._meaning.refusal(code or code_within(self._refusal), self._exchange.status, self._refusal)
         return None if body else ()
 
     def _decode(self, body: bytes) -> tuple[StreamEvent, ...]:

@@ -147,7 +147,11 @@ class _Meaning:
         """Nothing: every event is a message of its own."""
         return ()
 
-    def refusal(self, code: str, status: int) -> BackendError:
+    def is_explained(self, code: str) -> bool:
+        """Codes say all."""
+        return False
+
+    def refusal(self, code: str, status: int, body: bytes) -> BackendError:
         """Our error for a call that was not served."""
         return failure(code, status)
 

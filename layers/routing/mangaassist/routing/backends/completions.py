@@ -11,6 +11,7 @@ Dialects: OpenAI API reference, "Chat completions, streaming"; Text Generation I
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from mangaassist.errors import Unavailable
@@ -21,14 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LINE_LIMIT_BYTES = 256 * 1024  # of a line that does not end; a whole answer may be one
-_FIELDS = (b":", b"event:", b"id:", b"retry:")  # of server-sent events, which say nothing here
-_DONE = b"[DONE]"
+_COMMENT, _DATA, _DONE, _BYTE_ORDER_MARK = b":", b"data:", b"[DONE]", b"\xef\xbb\xbf"
+_FIELD = re.compile(rb"(event|id|retry|data)$|(event|id|retry):")  # of server-sent events, which say nothing here
+_ANY_FIELD = re.compile(rb"[A-Za-z_-]+(:|$)")  # the format has unknown ones ignored
+_UNFINISHED = object()
 _FINISHES = {
     "length": "length",
     "max_tokens": "length",
     "model_length": "length",
     "content_filter": "filtered",
-}  # every other reason ends a complete answer
+}  # every other reason ends a complete answer, but for these
+_BROKEN = ("error", "abort")  # LMI's and vLLM's words for a generation that failed or was given up
 
 
 class Reader:
@@ -39,46 +43,70 @@ class Reader:
         self.done = False  # nothing more is to come
         self._rest = b""
         self._document = b""  # of a body that is no line by line
+        self._event = b""  # data of an event that goes on in its next line
+        self._has_events = False
         self._said = False
 
     def feed(self, data: bytes) -> Iterator[StreamEvent]:
         """Yield the events of the lines that `data` completes; raises Unavailable for what is no answer."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) + len(self._document) > LINE_LIMIT_BYTES:
+        if len(self._rest) + len(self._document) + len(self._event) > LINE_LIMIT_BYTES:
             raise Unavailable("garbled", "a line without an end")
         for line in lines:
             yield from self._line(line.strip())
 
     def end(self) -> Iterator[StreamEvent]:
-        """Yield what the last bytes bring; raises Unavailable for what is no answer."""
+        """Yield what the last bytes bring; raises Unavailable, `cut` for an answer that breaks off inside a line."""
         rest, self._rest = self._rest.strip(), b""
+        if self._has_events and rest and not rest.startswith(_DATA):
+            raise Unavailable("cut", "inside a field's name")
         yield from self._line(rest)
-        if self._document:
-            document, self._document = self._document, b""
-            yield from self._values(_parsed(document))
+        left, self._document, self._event = self._document or self._event, b"", b""
+        if left:
+            value = _read(left)
+            if value is _UNFINISHED:
+                raise Unavailable("cut", "inside a line")
+            yield from self._values(value)
 
     def _line(self, line: bytes) -> Iterator[StreamEvent]:
         if self._document:  # the rest of a document in several lines
             self._document += line
             return
-        if not line or line.startswith(_FIELDS):
+        line = line.removeprefix(_BYTE_ORDER_MARK)
+        if line.startswith(_DATA):
+            self._has_events = True
+            yield from self._data(line.removeprefix(_DATA).strip())
+        elif not line:
+            if self._event:
+                raise Unavailable("garbled", "JSON")
+        elif line.startswith(_COMMENT) or (_ANY_FIELD if self._has_events else _FIELD).match(line):
             return
-        data = line.removeprefix(b"data:").strip()
-        if data == _DONE:
-            yield from self._stop("stop")
-            self.done = True
-        elif line.startswith(b"data:"):
-            yield from self._values(_parsed(data))
         else:
             yield from self._bare(line)
+
+    def _data(self, data: bytes) -> Iterator[StreamEvent]:
+        """A line of an event's data, which may go on in the next one; the empty line after it ends it."""
+        if data == _DONE:
+            yield from self._over()
+            return
+        event = self._event + data
+        value = _read(event)
+        if value is _UNFINISHED:
+            self._event = event + b"\n"
+            return
+        self._event = b""
+        yield from self._values(value)
+
+    def _over(self) -> Iterator[StreamEvent]:
+        yield from self._stop("stop")
+        self.done = True
 
     def _bare(self, line: bytes) -> Iterator[StreamEvent]:
         """A line without a field's name: a JSON line, or the beginning of a document."""
         if line[:1] not in b"{[":
             raise Unavailable("garbled", "neither events nor JSON")
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
+        value = _read(line)
+        if value is _UNFINISHED:
             self._document = line
             return
         yield from self._values(value)
@@ -89,14 +117,17 @@ class Reader:
 
     def _value(self, value: Any) -> Iterator[StreamEvent]:
         match value:
-            case {"error": _} | {"object": "error"}:
+            case {"object": "error"}:
+                raise Unavailable("unavailable", "the container failed")
+            case {"error": error} if error is not None:
                 raise Unavailable("unavailable", "the container failed")
             case {"choices": list(choices)}:
                 for choice in choices[:1]:
                     yield from self._choice(choice)
                 yield from _usage(value.get("usage"))
             case {"token": {"text": str(text)} as token}:
-                yield from self._text("" if token.get("special") else text)
+                is_special = token.get("special") or token.get("special_token")  # TGI's name, and LMI's
+                yield from self._text("" if is_special else text)
                 yield from self._generated(value)
             case {"generated_text": str(text)}:
                 yield from self._text("" if self._said else text)
@@ -141,6 +172,8 @@ class Reader:
 
     def _stop(self, reason: str) -> Iterator[StreamEvent]:
         if not self.stopped:
+            if reason in _BROKEN:
+                raise Unavailable("unavailable", "the container gave up")
             self.stopped = True
             yield Stopped(_FINISHES.get(reason, "complete"))
 
@@ -152,11 +185,12 @@ def _usage(told: Any) -> Iterator[StreamEvent]:
             yield UsageReport(Usage(given, said))
 
 
-def _parsed(data: bytes) -> Any:
+def _read(data: bytes) -> Any:
+    """JSON, or _UNFINISHED for what is none, or none yet."""
     try:
         return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Unavailable("garbled", "JSON") from error
+    except (ValueError, RecursionError):
+        return _UNFINISHED
 
 
 def _sound(text: str) -> str:

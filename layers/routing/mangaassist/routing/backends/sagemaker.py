@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from mangaassist.signing import Signer
     from mangaassist.transport import Transport
 
+CONTAINER_FAILED = "ModelError"  # SageMaker's code for a container that answered otherwise than 200, or not at all
+FULL = frozenset({429, 503})  # TGI's and LMI's statuses when no place is free
+REFUSES = frozenset(range(400, 500)) - {401, 403, 404, 408, 429}  # those are faults of the endpoint, not the question's
+
 
 class SageMakerBackend:
     """Calls one endpoint; one for all turns of a process, from any thread."""
@@ -91,16 +95,39 @@ class _Meaning:
         """What the last bytes bring; raises BackendError."""
         return self._reader.end()
 
-    def refusal(self, code: str, status: int) -> BackendError:
+    def is_explained(self, code: str) -> bool:
+        """Of a container that refuses, SageMaker tells the status in the body."""
+        return code == CONTAINER_FAILED
+
+    def refusal(self, code: str, status: int, body: bytes) -> BackendError:
         """Our error for a call that was not served.
 
-        An inference component without a copy answers ValidationError, as a wrong request does: scaled to zero, it is
-        asleep and not wrong.
+        A container that is full (429, or 503) is busy, not broken; one that refuses a question (4xx: it is longer than
+        the model's context) may answer the next, so that neither speaks against the endpoint. An inference component
+        without a copy answers ValidationError, as a wrong request does: scaled to zero, it is asleep and not wrong.
         """
         found = failure(code, status)
+        if code == CONTAINER_FAILED:
+            original = _original_status(body)
+            if original in FULL:
+                return Unavailable("throttled", f"the container, status {original}")
+            if original in REFUSES:
+                return Unavailable("refused", f"the container, status {original}")
         if self._scales_to_zero and found.outcome == "invalid":
             return Unavailable("unavailable", f"{code}, status {status}")
         return found
+
+
+def _original_status(body: bytes) -> int:
+    """The container's own status, 0 where SageMaker does not tell it."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return 0
+    match told:
+        case {"OriginalStatusCode": int(status)}:
+            return status
+    return 0
 
 
 def _body(call: ModelCall) -> dict[str, Any]:
@@ -115,6 +142,4 @@ def _body(call: ModelCall) -> dict[str, Any]:
     }
     if model.sampling and model.temperature is not None:
         body["temperature"] = model.temperature
-    if call.messages[-1].role == "assistant":  # to go on from it, as vLLM takes it
-        body |= {"continue_final_message": True, "add_generation_prompt": False}
     return body | model.extra_request_fields
