@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 FOLDER = Path(__file__).with_name("page")
-SERVED = ("capacity.css", "capacity.js", "chat.css", "chat.js", "client.js", "windows.js", "words.js")
-FILES = {"/": "index.html"} | {f"/{name}": name for name in SERVED}
+SERVED = (
+    *("capacity.css", "capacity.js", "chat.css", "chat.js", "client.js", "windows.js", "words.js"),
+    *("console.css", "console.js", "console-words.js", "turns.js"),
+)
+FILES = {"/": "index.html", "/console": "console.html"} | {f"/{name}": name for name in SERVED}
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 HEADERS = {
     "cache-control": "no-store",

@@ -107,9 +107,12 @@ class World:
         situation = self.situation()
         account: dict[str, Any] = situation.get(f"SPEND#{day}", {})
         amounts = {name: account.get(name, 0) for name in ("committed_nano_usd", "spent_nano_usd", "attempts")}
+        budget = view.policy.budget
+        allowed = [budget.allowed(hour * 60) for hour in range(24)]
         return {
             "policy": {"name": view.policy.name, "version": view.policy_version},
-            "spend": {"day": day, **amounts, "limit_nano_usd": view.policy.budget.daily_nano_usd},
+            "spend": {"day": day, **amounts, "limit_nano_usd": budget.daily_nano_usd, "allowed": allowed},
+            "targets": {name: target.quality for name, target in view.policy.targets.items()},
             "windows": [
                 window.model_dump(include={"name", "start", "end", "target", "units"}) for window in view.policy.windows
             ],

@@ -10,10 +10,12 @@ import json
 import os
 import resource
 import sys
+import threading
 import time
 from typing import Any
 
 REGION = "ap-northeast-1"
+PATIENCE_S = 20.0
 MEGABYTE = 1024 if sys.platform == "linux" else 1024 * 1024  # of what the system counts memory in
 os.environ |= {
     "AWS_ACCESS_KEY_ID": "peer",
@@ -87,17 +89,24 @@ class LiteLlmAsync(LiteLlm):
     def __init__(self, *given: Any, **settings: Any) -> None:
         super().__init__(*given, **settings)
         self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def ask(self, question: str) -> Any:
         """The pieces of an answer, each when it is there."""
-        stream = self._loop.run_until_complete(self._router.acompletion(**self._call(question)))
+        stream = self._here(self._router.acompletion(**self._call(question)))
         pieces = aiter(stream)
         while True:
             try:
-                chunk = self._loop.run_until_complete(anext(pieces))
+                chunk = self._here(anext(pieces))
             except StopAsyncIteration:
                 return
             yield chunk.choices[0].delta.content or ""
+
+    def _here(self, awaitable: Any) -> Any:
+        async def awaited() -> Any:
+            return await awaitable
+
+        return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result()
 
 
 def _without_retries(*given: Any) -> LiteLlm:
@@ -113,16 +122,24 @@ MAKERS: dict[str, Any] = {
 
 
 def asked(peer: Any, question: str) -> dict[str, Any]:
-    """Ask once: what came, when, and how it ended."""
-    began, text, first_s, error = time.perf_counter(), "", None, ""
-    try:
-        for piece in peer.ask(question):
-            text += piece
-            if piece and first_s is None:
-                first_s = time.perf_counter() - began
-    except Exception as failure:  # a peer's failures are what is compared
-        error = type(failure).__name__
-    return {"first_text_s": first_s, "total_s": time.perf_counter() - began, "text": text, "error": error}
+    """Ask once: what came, when, and how it ended; what has not ended after a shopper's patience is left alone."""
+    began = time.perf_counter()
+    told: dict[str, Any] = {"first_text_s": None, "total_s": PATIENCE_S, "text": "", "error": ""}
+
+    def ask() -> None:
+        try:
+            for piece in peer.ask(question):
+                told["text"] += piece
+                if piece and told["first_text_s"] is None:
+                    told["first_text_s"] = time.perf_counter() - began
+        except Exception as failure:  # a peer's failures are what is compared
+            told["error"] = type(failure).__name__
+        told["total_s"] = time.perf_counter() - began
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(PATIENCE_S)
+    return dict(told) | ({"error": "no end"} if asking.is_alive() else {})
 
 
 def costs(peer: Any, question: str, rounds: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,16 +24,19 @@ from mangaassist.routing import policy as policies
 from simulator import report
 from simulator.arrivals import Traffic, arrivals
 from simulator.day import Day, Fault, Setting
+from tools.place import write_page
+from tools.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import date, datetime
+    from datetime import date
 
     from simulator.outcome import Outcome
 
 CLIFF_EDGE = "cliff-edge"
 FAULTS = ("throttled", "silent")
-SHARE = click.FloatRange(0, 1)
+SHARE = FiniteRange(0, 1)
+FIRST_DAY = datetime(2024, 1, 1)  # before the first price
 
 
 class Named(click.ParamType):
@@ -103,14 +107,14 @@ class Job:
 @click.option("--output-tokens", type=click.IntRange(1, 8192), default=150, show_default=True, help="Mean.")
 @click.option("--policy", type=Named(), default="current", show_default=True, help="A preset or a JSON file.")
 @click.option("--against", type=Named(), help=f"Another one, or {CLIFF_EDGE}: the same without tiers that pace.")
-@click.option("--budget", type=click.FloatRange(0.01, 1_000_000), help="US dollars a day, in place of the policies'.")
+@click.option("--budget", type=FiniteRange(0.01, 1_000_000), help="US dollars a day, in place of the policies'.")
 @click.option(
     "--endpoint-instances", type=click.IntRange(0, 1000), default=0, show_default=True, help="0: no endpoint."
 )
 @click.option("--no-units", is_flag=True, help="Nothing is bought for the windows.")
 @click.option("--fault", "faults", type=Scripted(), multiple=True, help="Such as ondemand-sonnet:silent:0.05.")
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), default="2026-11-26", show_default=True, help="Of prices.")
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=".reports/simulated-day.html")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document; no page is written.")
 def main(
@@ -133,12 +137,18 @@ def main(
     """Simulate, and tell."""
     if complex_share + catalogue_share > 1:
         raise click.UsageError("--complex and --catalogue are shares of the same messages: together at most 1")
+    if len({fault.target for fault in faults}) < len(faults):
+        raise click.UsageError("--fault: a target has one fault at a time")
+    if day < FIRST_DAY:
+        raise click.UsageError(f"--day: prices begin on {FIRST_DAY:%F}")
     if policy[0] == CLIFF_EDGE:
         raise click.UsageError(f"{CLIFF_EDGE} is what --policy can be compared --against")
     traffic = Traffic(messages, complex_share, catalogue_share, input_tokens, output_tokens)
     chosen = [policy, *([against] if against else [])]
     if against and against[0] == CLIFF_EDGE:
         chosen[1] = (CLIFF_EDGE, _without_pace(policy[1]))
+    if against and chosen[0][0] == chosen[1][0]:
+        chosen = [(f"{name} ({number})", document) for number, (name, document) in enumerate(chosen, start=1)]
     jobs = [
         Job(name, _with_budget(document, budget), day.date(), traffic, seed, faults, endpoint_instances, not no_units)
         for name, document in chosen
@@ -149,7 +159,7 @@ def main(
     if as_json:
         click.echo(json.dumps({name: outcome.document() for name, _, outcome in runs}, indent=2))
         return
-    report.page(runs, traffic, seed).write(out)
+    write_page(report.page(runs, traffic, seed), out)
     _show(report.rows(runs).columns, report.rows(runs).rows)
     click.echo(report.verdict(runs))
     click.echo(f"{out} has the plots")

@@ -63,11 +63,12 @@ def arrivals(traffic: Traffic, seed: int) -> Arrivals:
     share = np.asarray(traffic.curve, dtype=np.float64)
     hour = dice.choice(24, size=traffic.messages, p=share / share.sum())
     second = np.sort((hour + dice.random(traffic.messages)) * 3600)
-    plain = 1 - traffic.complex_share - traffic.catalogue_share
-    shares = (plain, traffic.complex_share, traffic.catalogue_share)
+    plain = max(0.0, 1 - traffic.complex_share - traffic.catalogue_share)
+    shares = np.array([plain, traffic.complex_share, traffic.catalogue_share])
+    kinds = np.array([SIMPLE, COMPLEX, CATALOGUE], dtype=np.int8)
     return Arrivals(
         second=second,
-        kind=dice.choice(np.array([SIMPLE, COMPLEX, CATALOGUE], dtype=np.int8), size=traffic.messages, p=shares),
+        kind=dice.choice(kinds, size=traffic.messages, p=shares / shares.sum()),
         input_tokens=_around(dice, traffic.input_tokens, traffic.messages),
         output_tokens=_around(dice, traffic.output_tokens, traffic.messages),
         luck=np.exp(dice.normal(0, LATENCY_SPREAD, traffic.messages)),

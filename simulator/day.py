@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mangaassist.advice.latency import OVERHEAD_MS
 from mangaassist.advice.profile import PLACES_PER_INSTANCE
 from mangaassist.jst import JST, jst
+from mangaassist.money.book import HOSTING, price_book
 from mangaassist.money.prices import Usage, cost_nano_usd
 from mangaassist.routing import health
 from mangaassist.routing.failover import INPUT_FLOOR_TOKENS, INPUT_MARGIN, LATER_TARGET_MARGIN, LATER_TARGET_SHARE
@@ -22,7 +23,7 @@ from mangaassist.routing.router import decide
 from mangaassist.routing.situation import Capacity, Health, Situation
 from simulator.arrivals import questions
 from simulator.capacity import Places, Units
-from simulator.outcome import Answer, Outcome
+from simulator.outcome import Answer, Bought, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from simulator.arrivals import Arrivals
 
 TELL_EVERY = 10_000  # messages
+REGION, INSTANCE = "ap-northeast-1", f"{HOSTING}ml.g5.2xlarge"  # of an endpoint as the template makes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,16 @@ class Day:
             if number % TELL_EVERY == 0:
                 on_share(number / len(came.second))
         self._settle(float("inf"))
-        self.outcome.close(self.setting.policy, self.committed_nano_usd, units_are_bought=self.setting.units_are_bought)
+        self._close()
         on_share(1.0)
         return self.outcome
+
+    def _close(self) -> None:
+        setting = self.setting
+        quote = price_book().quote(INSTANCE, REGION, setting.day)
+        endpoint = Bought(setting.endpoint_instances, quote) if setting.endpoint_instances else None
+        units = setting.units_are_bought
+        self.outcome.close(setting.policy, self.committed_nano_usd, units_are_bought=units, endpoint=endpoint)
 
     # -- the world -----------------------------------------------------------------------------------------------------
 
@@ -153,6 +162,8 @@ class Day:
         self, route: Route, target: Target, second: float, draw: _Draw, first_ms: float, silence_ms: float
     ) -> tuple[str, float]:
         """What becomes of a call, and how long the shopper waited for that."""
+        if silence_ms < min(0.5 * target.estimate.first_text_ms, target.first_text_limit_ms):
+            return "too_slow_for_first_text", 0.0
         tokens_out = max(1, int(draw.output_tokens * route.answer_share))
         refusal = self._refusal(target, second, draw, tokens_out)
         if refusal:
@@ -164,11 +175,13 @@ class Day:
         hangs = fault is not None and fault.kind == "silent" and draw.chance < fault.share
         if hangs or first_ms > silence_ms:
             self._charge(target, second + silence_ms / 1000, reserved, Usage(draw.input_tokens, 0))
-            self._failed(target.name, "silent", second)
+            if silence_ms >= target.estimate.first_text_ms:  # else it was not given its time
+                self._failed(target.name, "silent", second)
             return "silent", silence_ms
         ends_s = second + (first_ms + tokens_out * target.estimate.token_ms) / 1000
         if target.backend == "sagemaker":
             self._places.take(ends_s)
+            self.outcome.answering(ends_s - second)
         self._charge(target, ends_s, reserved, Usage(draw.input_tokens, tokens_out))
         self._health.pop(target.name, None)
         return "answered", first_ms

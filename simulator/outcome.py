@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mangaassist.advice.patterns import LEAD
+from mangaassist.advice.profile import PLACES_PER_INSTANCE
 from mangaassist.money.prices import usd
 from simulator.arrivals import COMPLEX
 
 if TYPE_CHECKING:
+    from mangaassist.money.book import Quote
     from mangaassist.money.rates import Offer
     from mangaassist.routing.policy import Policy, Window
     from mangaassist.routing.router import Route
@@ -33,10 +36,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """A window's units: what they cost, and how much of their throughput was used."""
+    """What is bought by the hour, a window's units or the endpoint's instances: its cost, and how much was used."""
 
-    window: str
-    unit_hours: float
+    what: str
+    hours: float  # of all units or instances together
     cost_usd: float
     used_share: float
     verified: bool
@@ -45,6 +48,14 @@ class Hours:
     def idle_usd(self) -> float:
         """What was paid for throughput that nobody used."""
         return self.cost_usd * max(0.0, 1 - self.used_share)  # a minute that was saved up before may be used too
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """An endpoint's instances, and what one costs an hour."""
+
+    instances: int
+    quote: Quote
 
 
 @dataclass(slots=True)
@@ -60,6 +71,7 @@ class Outcome:
     complex_turns: Counter[int] = field(default_factory=Counter)  # by hour
     complex_by_quality: Counter[int] = field(default_factory=Counter)
     tokens: Counter[tuple[str, int]] = field(default_factory=Counter)  # by window and hour
+    occupied_s: float = 0.0  # of the endpoint's places
     committed: list[int] = field(default_factory=lambda: [0] * 24)  # at the end of each hour
     hours: tuple[Hours, ...] = ()
     committed_nano_usd: int = 0
@@ -88,21 +100,34 @@ class Outcome:
         """Count what was used of a window's units."""
         self.tokens[window, hour] += tokens
 
-    def close(self, policy: Policy, committed_nano_usd: int, *, units_are_bought: bool) -> None:
-        """Add up the day: hours without a message keep the amount of the hour before; windows cost, used or not."""
+    def answering(self, seconds: float) -> None:
+        """Count how long a place of the endpoint was taken."""
+        self.occupied_s += seconds
+
+    def close(
+        self, policy: Policy, committed_nano_usd: int, *, units_are_bought: bool, endpoint: Bought | None
+    ) -> None:
+        """Add up the day: hours without a message keep the amount of the hour before; what is bought costs anyway."""
         self.committed_nano_usd = committed_nano_usd
         for hour in range(1, 24):
             self.committed[hour] = self.committed[hour] or self.committed[hour - 1]
         for window in policy.windows if units_are_bought else ():
             if offer := policy.model_of(window.target).provisioned:
-                self.hours += (self._hours(window, offer),)
+                self.hours += (self._of_window(window, offer),)
+        if endpoint:
+            self.hours += (self._of_endpoint(endpoint),)
 
-    def _hours(self, window: Window, offer: Offer) -> Hours:
+    def _of_window(self, window: Window, offer: Offer) -> Hours:
         minutes = len(window.minutes())
         carried = minutes * window.units * offer.unit_tokens_per_minute
         used = sum(tokens for (name, _), tokens in self.tokens.items() if name == window.name)
-        unit_hours = minutes / 60 * window.units
+        unit_hours = (minutes / 60 + LEAD.total_seconds() / 3600) * window.units
         return Hours(window.name, unit_hours, unit_hours * float(offer.unit_hour_usd), used / carried, offer.verified)
+
+    def _of_endpoint(self, bought: Bought) -> Hours:
+        hours = 24.0 * bought.instances
+        used = self.occupied_s / (hours * 3600 * PLACES_PER_INSTANCE)
+        return Hours("endpoint", hours, hours * bought.quote.usd, used, bought.quote.verified)
 
     # -- told ----------------------------------------------------------------------------------------------------------
 
@@ -113,7 +138,7 @@ class Outcome:
 
     @property
     def hours_usd(self) -> float:
-        """What the windows' units cost."""
+        """What units and instances cost."""
         return sum(it.cost_usd for it in self.hours)
 
     def by_target(self, counted: Counter[tuple[int, str]]) -> dict[str, int]:
@@ -153,10 +178,7 @@ class Outcome:
             "day_quality_share": self.quality_share(range(24)),
             "first_text": self.first_text(),
             "committed_nano_usd_by_hour": self.committed,
-            "windows": [
-                {"window": it.window, "cost_usd": it.cost_usd, "idle_usd": it.idle_usd, "used_share": it.used_share}
-                for it in self.hours
-            ],
+            "bought_by_the_hour": [asdict(it) | {"idle_usd": it.idle_usd} for it in self.hours],
         }
 
 

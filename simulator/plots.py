@@ -37,14 +37,20 @@ WIDTH, HEIGHT = 9.0, 3.4  # inches
 type Run = tuple[str, Policy, Outcome]
 
 
+def shown(name: str) -> str:
+    """A policy's name as matplotlib draws it: `$` would begin a formula, and a leading `_` hide it in legends."""
+    return name.replace("$", r"\$").lstrip("_") or "policy"
+
+
 def spend(runs: Sequence[Run]) -> Figure:
     """What is committed by the end of each hour, against what the budget's curve allows."""
     plot, (axes,) = _plot(1)
     for colour, (name, policy, outcome) in zip(LINES, runs, strict=False):
         committed = [nano_usd / policy.budget.daily_nano_usd for nano_usd in outcome.committed]
-        axes.plot(HOURS + 1, committed, color=colour, marker="o", markersize=3, label=name)
-    budget = runs[0][1].budget
-    axes.plot(HOURS, [budget.allowed(hour * 60) for hour in range(24)], color="#888", linestyle="--", label="allowed")
+        axes.plot(HOURS + 1, committed, color=colour, marker="o", markersize=3, label=shown(name))
+    curves = dict.fromkeys(tuple(policy.budget.allowed(hour * 60) for hour in range(24)) for _, policy, _ in runs)
+    for style, curve in zip(("--", ":"), curves, strict=False):
+        axes.plot(HOURS, curve, color="#888", linestyle=style, label="allowed")
     axes.axhline(1, color="#ccc", linewidth=0.8)
     axes.set_ylabel("share of the day's budget")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -56,7 +62,7 @@ def quality(runs: Sequence[Run]) -> Figure:
     plot, (axes,) = _plot(1)
     for colour, (name, _, outcome) in zip(LINES, runs, strict=False):
         shares = [outcome.quality_share(range(hour, hour + 1)) for hour in range(24)]
-        axes.step(HOURS, [np.nan if it is None else it for it in shares], where="post", color=colour, label=name)
+        axes.step(HOURS, [np.nan if it is None else it for it in shares], where="post", color=colour, label=shown(name))
     axes.axvspan(18, 24, color="#f3e8ec", zorder=0)
     axes.set_ylim(0, 1.05)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -69,7 +75,7 @@ def turns(runs: Sequence[Run]) -> Figure:
     plot, panels = _plot(len(runs))
     for axes, (name, _, outcome) in zip(panels, runs, strict=True):
         _stack(axes, outcome.turns, 1)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(shown(name), fontsize=10)
         axes.set_ylabel("turns an hour")
     return _figure("Turns by target", plot, "Each hour's turns by who answered them.")
 
@@ -79,7 +85,7 @@ def cost(runs: Sequence[Run]) -> Figure:
     plot, panels = _plot(len(runs))
     for axes, (name, _, outcome) in zip(panels, runs, strict=True):
         _stack(axes, outcome.cost, 1e9)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(shown(name), fontsize=10)
         axes.set_ylabel("US$ an hour")
     return _figure("Cost by the token", plot, "What is bought by the hour is not in it.")
 
@@ -94,7 +100,7 @@ def utilisation(runs: Sequence[Run]) -> Figure:
             used = [outcome.tokens[window.name, hour] / hourly for hour in range(24)]
             axes.bar(HOURS + 0.5, used, width=0.9, color=colour, label=f"{window.name}, {window.units} units")
         axes.yaxis.set_major_formatter(PercentFormatter(1))
-        axes.set_title(name, fontsize=10)
+        axes.set_title(shown(name), fontsize=10)
         axes.set_ylabel("of the units' tokens")
         axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
     return _figure("Utilisation of model units", plot, "What a unit carries is the policy's assumption.")
@@ -105,7 +111,7 @@ def first_text(runs: Sequence[Run]) -> Figure:
     plot, (axes,) = _plot(1)
     for colour, (name, _, outcome) in zip(LINES, runs, strict=False):
         values = np.frombuffer(outcome.first_text_ms, dtype=np.float32)
-        axes.hist(values, bins=[50.0 * step for step in range(63)], histtype="step", color=colour, label=name)
+        axes.hist(values, bins=[50.0 * step for step in range(63)], histtype="step", color=colour, label=shown(name))
     axes.axvline(3000, color="#888", linestyle="--", label="the promise")
     axes.set_xlim(0, 3100)
     axes.set_ylabel("turns")

@@ -21,7 +21,8 @@ ASSUMED = (
     f"Tokens and times to first text are lognormal (spread {LENGTH_SPREAD:g} and {LATENCY_SPREAD:g} of the logarithm); "
     f"times are around the policy's estimates; {OVERHEAD_MS} ms of a turn go before its first call; an endpoint's "
     f"instance answers {PLACES_PER_INSTANCE} at a time; asked to be short, an answer gets shorter in proportion; no "
-    "answer is kept, and nobody cancels. The router, budget, breaker and prices are the real ones."
+    "answer is kept, nobody cancels, and questions about the catalogue bring no notes along. "
+    "The router, budget, breaker and prices are the real ones."
 )
 
 

@@ -23,10 +23,10 @@ from mangaassist.errors import PolicyInvalid, ProfileInvalid
 from mangaassist.money.books import BookReader
 from mangaassist.routing import policy as policies
 from tools import advise_page
-from tools.place import INVALID, TWIN, Place, ToldCommand, failure
+from tools.place import INVALID, TWIN, Place, ToldCommand, failure, write_page
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
 
     from mangaassist.money.books import Books
     from mangaassist.routing.policy import Policy
@@ -83,6 +83,7 @@ class Pair(click.ParamType):
 @click.option("--budget", type=float, help="US dollars a month.")
 @click.option("--set", "more", type=Pair(), multiple=True, metavar="FIELD=VALUE", help="Of the profile.")
 @click.option("--price", "prices", type=Pair(), multiple=True, metavar="NAME=USD", help="A price you were quoted.")
+@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Prices and models of another day than today.")
 @click.option(
     "--policy", "chosen", default="current", show_default=True, help="A preset, a JSON file, or in-force of the place."
 )
@@ -99,6 +100,7 @@ def main(
     books_of: str | None,
     more: tuple[tuple[str, Any], ...],
     prices: tuple[tuple[str, Any], ...],
+    as_of: datetime | None,
     chosen: str,
     as_json: bool,
     out: Path,
@@ -116,6 +118,8 @@ def main(
     }
     if books_of:
         request["books_of"] = books_of
+    if as_of:
+        request["as_of"] = as_of.date()
     advisor = Advisor(_Chosen(place, chosen), _Ledger(place))
     try:
         advice = advisor.advise(request)
@@ -124,7 +128,7 @@ def main(
     if as_json:
         click.echo(json.dumps(advice.document(), indent=2, ensure_ascii=False))
         return
-    advise_page.page(advice).write(out)
+    write_page(advise_page.page(advice), out)
     _show(advise_page.summary(advice))
     click.echo(advise_page.verdict(advice))
     click.echo(f"{out} has the reasons, the plots and the break-even points")
@@ -178,7 +182,10 @@ def _profile(file: Path | None, flags: dict[str, Any], more: dict[str, Any], *, 
             raise failure(f"{file}: {error}", INVALID) from error
         if not isinstance(document, dict):
             raise failure(f"{file}: an object is expected", INVALID)
-        told |= document.get("profile", document)  # a sample event will do too
+        inner = document.get("profile", document)  # a sample event will do too
+        if not isinstance(inner, dict):
+            raise failure(f"{file}: profile: an object is expected", INVALID)
+        told |= inner
     said = {FLAGS[name]: value for name, value in flags.items() if value is not None}
     if "predictable" in said:
         said["predictable"] = False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mangaassist.advice import brief
 from mangaassist.advice.projection import AROUND, MODELS
+from mangaassist.money.book import price_book
 from mangaassist.routing import policy as policies
 from reporting.page import Page, Section, Table
 from tools import advise_plots as plots
@@ -23,7 +24,8 @@ ASSUMED = (
     "into the policy (models) or give them with --price. Latencies are the policy's estimates, spread lognormally. An "
     "instance answers as many at a time as the profile says, and units are planned to be 80 % full in a busy "
     "minute. Around the models are counted: the gateway, functions, tables and, if wanted, search; not counted are "
-    "data transfer, logs and support."
+    "data transfer, logs and support. Questions about the catalogue are counted like all others: the notes that they "
+    "bring along, some 1,000 tokens each, are not."
 )
 CUSTOM_MODELS = (
     "The brief's table has custom models as impossible on Bedrock. AWS also imports custom models and deploys tuned "
@@ -142,11 +144,6 @@ def _flowchart(advice: Advice) -> Table:
     return Table("", ["question", "answer", "because"], rows)
 
 
-def _cost(advice: Advice) -> Section:
-    parts = (patterns(advice), plots.cost(advice), _models(advice), _around(advice))
-    return Section("What each pattern costs", (), parts)
-
-
 def _fit(advice: Advice) -> Section:
     parts = (plots.demand(advice), _windows(advice), plots.use(advice), plots.latency(advice))
     return Section("How full, how fast", (), parts)
@@ -164,6 +161,7 @@ def _windows(advice: Advice) -> Table:
         "busiest minute",
         "in the policy",
         "units needed",
+        "an endpoint",
         "the brief's ladder",
         "a month",
     ]
@@ -174,12 +172,16 @@ def _windows(advice: Advice) -> Table:
             f"{it.tokens_per_minute:,.0f} tokens",
             str(it.units),
             str(it.units_needed),
+            "with it" if it.with_endpoint else "without",
             it.by_the_brief,
             f"${it.monthly_usd:,.0f}{'' if it.verified else UNVERIFIED}",
         ]
         for it in advice.sizes
     ]
-    caption = "Units needed so that no question spills over; the month is of those, half an hour's lead included."
+    caption = (
+        "Units needed so that no question spills over, with an endpoint that takes those about the catalogue and "
+        "without one; the month is of those units, half an hour's lead included."
+    )
     return Table("Model units by the forecast", columns, rows, caption)
 
 
@@ -194,20 +196,38 @@ def _crossings(advice: Advice) -> Iterator[str]:
 
 
 def _units(advice: Advice) -> Table:
-    columns = ["unit", "commitment", "an hour", "on demand, a million", "even at tokens an hour", "use needed", ""]
+    columns = [
+        "unit",
+        "commitment",
+        "an hour",
+        "against, on demand",
+        "a million of that",
+        "even at tokens an hour",
+        "use needed",
+        "",
+    ]
     rows = [
         [
-            it.target,
+            f"{it.target} ({it.model})",
             it.commitment,
             f"${it.unit_hour_usd:,.2f}{'' if it.verified else UNVERIFIED}",
+            "its own model" if it.against == it.target else f"{it.against} ({_model(advice, it.against)})",
             f"${it.on_demand_usd_per_million:,.2f}",
-            f"{it.tokens_per_hour:,.0f}",
-            f"{it.use_needed:.0%}",
-            "never pays, even when it is full" if it.use_needed > 1 else "pays above that",
+            "-" if it.tokens_per_hour is None else f"{it.tokens_per_hour:,.0f}",
+            "-" if it.use_needed is None else f"{it.use_needed:.0%}",
+            "pays above that" if it.pays else "never pays, even when it is full",
         ]
         for it in advice.units
     ]
-    return Table("One model unit against the same tokens on demand", columns, rows)
+    caption = (
+        "Where the unit's model is another than the one it stands in for, there are two answers: what is saved when it "
+        "answers instead, and what its own model would cost on demand."
+    )
+    return Table("One model unit against tokens on demand", columns, rows, caption)
+
+
+def _model(advice: Advice, target: str) -> str:
+    return advice.terms.policy.targets[target].model
 
 
 def _sureness(advice: Advice) -> str:
@@ -232,7 +252,9 @@ def _variations(advice: Advice) -> Table:
 
 
 def _brief(advice: Advice) -> Section:
-    terms = replace(advice.terms, policy=policies.preset("claude-3"))
+    preset = policies.preset("claude-3")
+    undying = {name: model.but(end_of_life=None) for name, model in preset.models.items()}
+    terms = replace(advice.terms, policy=preset.but(models=undying), book=price_book())
     found = brief.closest(terms)
     told = (
         f"Table 6.1 does not say what it assumes. Its on-demand column comes out, within {found.worst_error:.1%}, at "

@@ -98,8 +98,8 @@ def unit_hour(advice: Advice) -> Figure:
     targets = [target for target in dict.fromkeys(BY_CLASS.values()) if any(it.target == target for it in advice.units)]
     for number, target in enumerate(targets, start=1):
         axes = plot.add_subplot(1, len(targets), number)
-        mine = [it for it in advice.units if it.target == target]
-        most = 1.15 * max(mine[0].carried_tokens_per_hour, max(it.tokens_per_hour for it in mine))
+        mine = [it for it in advice.units if it.target == target and it.against != target]
+        most = 1.15 * max(mine[0].carried_tokens_per_hour, *(it.tokens_per_hour or 0.0 for it in mine))
         tokens = np.linspace(0, most, 50)
         axes.plot(
             tokens, tokens * mine[0].on_demand_usd_per_million / 1e6, color=LINES["on-demand"], label=mine[0].against

@@ -7,7 +7,6 @@ not or nothing can be recommended, 2 for what cannot be asked for, and 130 after
 from __future__ import annotations
 
 import json
-import math
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
@@ -24,6 +23,7 @@ from tools.endpoint_desk import Desk
 from tools.endpoint_load import Load, ask
 from tools.endpoint_tables import Sized
 from tools.place import TWIN, Place, Told, failure
+from tools.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,17 +52,6 @@ class Levels(click.ParamType):
         if levels[0] < 1 or levels[-1] > MOST_AT_ONCE:
             self.fail(f"between 1 and {MOST_AT_ONCE} at a time can be measured", param, ctx)
         return levels
-
-
-class FiniteRange(click.FloatRange):
-    """A number in a range, and a number indeed: click lets NaN and infinity pass."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Take it; click has its own way to refuse."""
-        found = super().convert(value, param, ctx)
-        if not math.isfinite(found):
-            self.fail("a finite number is expected", param, ctx)
-        return found
 
 
 @click.group(cls=Told, help=__doc__)

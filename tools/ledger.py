@@ -44,7 +44,7 @@ NUMBERS = ("calls", "estimated", "input tokens", "output tokens", "cost", "share
 )
 @click.option("--curve", is_flag=True, help="Print only the day's curve, as `budget.curve` of the policy takes it.")
 @click.option("--metered", is_flag=True, help="Hold the tokens against what Bedrock counted, model by model.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON document, in whole nano-dollars.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: calls in whole nano-dollars, hours in dollars.")
 @click.option("--stack", metavar="NAME", help="CloudFormation stack of the deployment.")
 @click.option("--twin", metavar="URL", default=TWIN, show_default=True, help="Address of the twin.")
 @click.option("--region", help="AWS region of --stack, if not the configured one.")
@@ -61,16 +61,21 @@ def main(
     region: str | None,
 ) -> None:
     """Read the day and show it; tests bring their own place."""
+    if sum((curve, metered, bool(names))) > 1:
+        raise click.UsageError("--by, --curve and --metered are three ways to look at a day: one at a time")
+    if curve and as_json:
+        raise click.UsageError("--curve is JSON already")
     place = context.obj = context.obj or Place(stack, twin.rstrip("/"), region)
     chosen = day.date() if day else jst(place.now_s()).date()
     books, counted = _read(place, chosen)
     if metered:
         _show_metered(_reconciled(place, books), as_json=as_json)
         return
-    hours = ledger_hours.bought(place, chosen)
     if curve:
         _show_curve(books)
-    elif as_json:
+        return
+    hours = ledger_hours.bought(place, chosen)
+    if as_json:
         click.echo(json.dumps(_document(books, counted, hours), indent=2, ensure_ascii=False))
     else:
         _show(books, counted, names or BY)
@@ -128,9 +133,10 @@ def _agreement(books: Books, counted: Counted) -> Iterator[str]:
     if not counted.committed_nano_usd:
         return
     missing = counted.spent_nano_usd - books.all.cost_nano_usd
-    if missing:
-        more, side = abs(missing), "more" if missing > 0 else "less"
-        yield f"The day's counter has ${usd(more):,.6f} {side}: lines that could not be written are in the log."
+    if missing > 0:
+        yield f"The day's counter has ${usd(missing):,.6f} more: lines that could not be written are in the log."
+    if missing < 0:
+        yield f"The day's counter has ${usd(-missing):,.6f} less: it was not told of every line that was written."
     held = counted.committed_nano_usd - counted.spent_nano_usd
     if held:
         yield f"${usd(held):,.6f} more is set aside: for turns under way, and for those that died before they settled."

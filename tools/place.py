@@ -30,6 +30,9 @@ from mangaassist.stores import NO_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from reporting.page import Page
 
 TABLE = "SituationTable"  # the output of the stack, and the twin's name of the table
 SEARCH = "SearchEndpoint"
@@ -88,6 +91,14 @@ def failure(text: str, code: int = 1) -> click.ClickException:
     ending = click.ClickException(text)
     ending.exit_code = code
     return ending
+
+
+def write_page(page: Page, out: Path) -> None:
+    """Write a report; a folder that cannot be written ends the command in one line."""
+    try:
+        page.write(out)
+    except OSError as error:
+        raise failure(f"{out}: {error.strerror}", INVALID) from error
 
 
 @dataclass

@@ -73,15 +73,16 @@ def visit(browser: Browser, twin: Running) -> Iterator[Callable[..., Page]]:
         if not request.url.startswith((twin.page, "data:")):
             troubles.append(request.url)
 
-    def open_page(**options: Any) -> Page:
+    def open_page(path: str = "", **options: Any) -> Page:
         context = browser.new_context(**{"locale": "ja-JP", **options})
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", note_error)
         page.on("request", note_foreign)
-        page.goto(twin.page)
-        expect(page.locator("#connection")).to_have_attribute("data-state", "open")
+        page.goto(f"{twin.page}/{path}")
+        if not path:
+            expect(page.locator("#connection")).to_have_attribute("data-state", "open")
         return page
 
     yield open_page

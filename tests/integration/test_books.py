@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,6 +97,33 @@ def test_a_kept_answer_costs_what_looking_it_up_did(ledger: Ledger, reader: Book
     assert books.all.input_tokens == 12
 
 
+def test_a_lookup_before_midnight_and_a_call_after_it_are_each_on_their_day(
+    ledger: Ledger, reader: BookReader, clock: FakeClock
+) -> None:
+    looked_up = Charge("titan", 12, False, 240, DAY.isoformat())
+    clock.elapsed_s += 20
+    ledger.settle(turn(1, call(ledger, 150), lookup=looked_up))
+    assert [reader.books(day).all.cost_nano_usd for day in (DAY, NEXT)] == [240, 150]
+    assert reader.books(DAY).turns.total() == 1
+
+
+def test_what_is_settled_after_midnight_is_in_the_last_hour_of_the_day_that_paid_it(
+    ledger: Ledger, reader: BookReader, clock: FakeClock
+) -> None:
+    paid = call(ledger, 100)
+    clock.elapsed_s += 20
+    ledger.settle(turn(1, paid))
+    books = reader.books(DAY)
+    assert (sums(books, "hour"), dict(books.asked)) == ({"23": 100}, {23: 1})
+
+
+def test_a_turn_that_cost_nothing_is_counted(ledger: Ledger, reader: BookReader) -> None:
+    """A day whose money is spent still had its shoppers."""
+    ledger.settle(turn(1, finish="catalogue", tier="budget_spent"))
+    books = reader.books(DAY)
+    assert (dict(books.turns), books.all.calls, reader.counted(DAY).attempts) == ({"catalogue": 1}, 0, 0)
+
+
 def test_the_days_curve_is_what_a_policy_takes(ledger: Ledger, reader: BookReader, clock: FakeClock) -> None:
     assert reader.books(DAY).curve() is None
     ledger.settle(turn(1, call(ledger, 100)))
@@ -116,24 +143,37 @@ def test_the_days_curve_is_what_a_policy_takes(ledger: Ledger, reader: BookReade
                 st.sampled_from(["answered", "silent", "cut", "cancelled"]),
                 st.integers(0, 10**9),
             ),
-            min_size=1,
             max_size=4,
         ),
         max_size=8,
-    )
+    ),
+    lookups=st.lists(st.none() | st.integers(0, 1000), min_size=8, max_size=8),
+    crossing=st.sets(st.integers(0, 7)),
 )
 def test_every_table_adds_up_to_what_was_charged(
-    ledger: Ledger, reader: BookReader, clock: FakeClock, days: list[list[tuple[str, str, int]]]
+    ledger: Ledger,
+    reader: BookReader,
+    clock: FakeClock,
+    days: list[list[tuple[str, str, int]]],
+    lookups: list[int | None],
+    crossing: set[int],
 ) -> None:
-    clock.elapsed_s += 86_400  # a day of its own for each example
+    """Of two days together, with turns that look something up before midnight and call models after it."""
+    clock.elapsed_s += 3 * 86_400  # days of its own for each example
+    began_s, number = clock.elapsed_s, int(clock.now_s())
     day = date.fromtimestamp(clock.now_s() + 9 * 3600)
-    number = int(clock.now_s())
-    for place, attempts in enumerate(days):
-        ledger.settle(turn(number + place, *(call(ledger, cost, name, outcome) for name, outcome, cost in attempts)))
+    for place, (attempts, tokens) in enumerate(zip(days, lookups, strict=False)):
+        looked_up = None if tokens is None else Charge("titan", tokens, False, 20 * tokens, day.isoformat())
+        clock.elapsed_s = began_s + (20 if place in crossing else 0)
+        calls = (call(ledger, cost, name, outcome) for name, outcome, cost in attempts)
+        ledger.settle(turn(number + place, *calls, lookup=looked_up))
     charged = sum(cost for attempts in days for _, _, cost in attempts)
-    books = reader.books(day)
-    assert books.all.cost_nano_usd == charged == reader.counted(day).spent_nano_usd
-    assert all(sum(sums(books, name).values()) == charged for name in BY)
+    looked = sum(20 * (tokens or 0) for _, tokens in zip(days, lookups, strict=False))
+    both = [reader.books(it) for it in (day, day + timedelta(days=1))]
+    assert sum(books.all.cost_nano_usd for books in both) == charged + looked
+    assert sum(reader.counted(books.day).spent_nano_usd for books in both) == charged + looked
+    assert all(sum(sums(books, name).values()) == books.all.cost_nano_usd for books in both for name in BY)
+    assert sum(books.turns.total() for books in both) == len(days)
 
 
 # -- make ledger -------------------------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ def test_the_parameter_of_the_template_is_named(desk: Desk) -> None:
     assert "SageMakerTargetValue=1 with SageMakerScalingMetric=ConcurrentRequests, or" in told.stdout
     assert "with SageMakerScalingMetric=Invocations" in told.stdout
     assert "A peak of 100,000 answers/min needs" in told.stdout
-    assert "SageMakerMaximumInstances has to be" in told.stdout
+    assert "The template allows 8: take a larger instance type" in told.stdout
 
 
 def test_more_is_not_tried_once_it_is_far_too_slow(desk: Desk, model: Model) -> None:

@@ -196,10 +196,12 @@ def test_settlements_and_reservations_at_once_end_in_exact_sums(ledger: Ledger, 
     assert sum(line["cost_nano_usd"] for line in lines(dynamodb)) == spent
 
 
-def test_a_turn_without_attempts_has_no_account(ledger: Ledger, door: Door) -> None:
-    door.requests.clear()
+def test_a_turn_without_attempts_has_a_line_and_leaves_the_counter_alone(
+    ledger: Ledger, dynamodb: DynamoDBClient
+) -> None:
     ledger.settle(account())
-    assert door.requests == []
+    assert [(line["attempts"], line["cost_nano_usd"]) for line in lines(dynamodb)] == [([], 0)]
+    assert spend(dynamodb) == (0, 0, 0)
 
 
 # -- midnight ----------------------------------------------------------------------------------------------------------

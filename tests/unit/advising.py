@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DAY = date(2026, 11, 26)
 CURRENT = Terms(policy.preset("current"), price_book(), DAY)
-BRIEF = Terms(policy.preset("claude-3"), price_book(), DAY)
+BRIEF = Terms(policy.preset("claude-3"), price_book(), date(2026, 1, 15))  # while its models could be had
 FLAT = [1 / 24] * 24
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from mangaassist.advice.patterns import PATTERNS
 from mangaassist.advice.projection import project
 from mangaassist.advice.sensitivity import variations
 from mangaassist.advice.verdict import CLOSE, judge
-from tests.unit.advising import BRIEF, CURRENT, asked
+from tests.unit.advising import BRIEF, CURRENT, DAY, asked
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,20 @@ def test_what_is_advised_can_be_had_and_is_near_the_cheapest(
     assert months[found.recommended] <= CLOSE * min(fitting) * (1 + 1e-9)
 
 
+def test_models_that_are_gone_are_recommended_to_nobody() -> None:
+    found = judge(project(asked(), replace(BRIEF, day=DAY)), asked())
+    assert found.recommended is None
+    assert "reached its end of life on 2026-" in found.judgements[0].excluded[0]
+
+
+def test_units_of_another_model_in_another_region_are_told_as_such() -> None:
+    found = judge(project(asked(), CURRENT), asked())
+    adverse = " ".join(judgement(found, "provisioned").adverse)
+    assert "nova" in adverse
+    assert "us-east-1" in adverse
+    assert "quota 0" in adverse
+
+
 # -- break-even --------------------------------------------------------------------------------------------------------
 
 
@@ -133,8 +148,17 @@ def test_one_unit_at_the_briefs_prices_breaks_even_at_3_83_million_tokens_an_hou
     assert sonnet.on_demand_usd_per_million == pytest.approx(6.0)
     assert sonnet.tokens_per_hour == pytest.approx(23 / 6e-6)
     assert sonnet.use_needed == pytest.approx(23 / 6 / 3)
-    assert sonnet.use_needed > 1, "a unit that is full all the time does not pay for itself"
+    assert not sonnet.pays, "a unit that is full all the time does not pay for itself"
     assert found["provisioned-sonnet", "SixMonths"].tokens_per_hour == pytest.approx(11.5 / 6e-6)
+
+
+def test_a_unit_is_held_against_what_it_stands_in_for_and_against_its_own_model() -> None:
+    quality = {it.against: it for it in unit_break_evens(asked(), CURRENT) if it.target == "provisioned-sonnet"}
+    assert set(quality) == {"ondemand-sonnet", "provisioned-sonnet"}
+    instead, own = quality["ondemand-sonnet"].tokens_per_hour, quality["provisioned-sonnet"].tokens_per_hour
+    assert instead is not None
+    assert own is not None
+    assert own > 4 * instead, "Nova is cheaper by the token than Claude"
 
 
 @given(
@@ -146,6 +170,7 @@ def test_one_unit_at_the_briefs_prices_breaks_even_at_3_83_million_tokens_an_hou
 def test_at_the_break_even_a_unit_costs_what_its_tokens_do(tokens: tuple[int, int], which: int, hours: float) -> None:
     its = asked(input_tokens=tokens[0], output_tokens=tokens[1])
     unit = unit_break_evens(its, BRIEF)[which]
+    assert unit.tokens_per_hour is not None
     on_demand_usd = unit.tokens_per_hour / sum(tokens) * BRIEF.message_usd(unit.against, *tokens)
     assert on_demand_usd == pytest.approx(unit.unit_hour_usd)
     assert (on_demand_usd * hours > unit.unit_hour_usd) == (hours > 1) or hours == pytest.approx(1)
@@ -194,7 +219,7 @@ def test_the_briefs_figures_are_judged_by_its_own_prices() -> None:
     assert rule.claimed_usd == 23
     assert rule.found_usd == pytest.approx(1.8)
     assert "3.83 million" in rule.verdict
-    committed = found["3.3", "peak 18:00-24:00, a month committed"]
+    committed = found["3.3", "peak 18:00-24:00, a month of the window's hours, if they could be committed"]
     assert committed.claimed_usd == pytest.approx(8_280)
     assert committed.found_usd == pytest.approx(33_120)
     peak = found["3.3", "peak 18:00-24:00, the same tokens on demand"]
@@ -221,5 +246,6 @@ def test_a_figure_that_no_volume_moves_is_called_what_it_is() -> None:
 
 def test_the_document_holds_everything_and_nothing_that_json_cannot() -> None:
     document = advise(asked(100_000), replace(CURRENT)).document()
+    assert json.dumps(document, allow_nan=False)
     assert {it["key"] for it in document["patterns"]} == {pattern.key for pattern in PATTERNS}
     assert set(document) >= {"recommended", "flowchart", "windows", "break_even", "sensitivity", "assumed"}

@@ -225,8 +225,14 @@ def test_the_briefs_ladder(tokens_per_minute: float, rung: str) -> None:
 
 def test_a_window_is_sized_by_its_busiest_hour() -> None:
     # 24,000 messages flat, half complex, a quarter about the catalogue: 750 an hour for the peak's units.
-    sizes = {size.window: size for size in window_sizes(EVEN, BRIEF)}
+    sizes = {size.window: size for size in window_sizes(EVEN, BRIEF) if size.with_endpoint}
     assert sizes["peak"].tokens_per_minute == pytest.approx(750 * 500 / 60)
     assert (sizes["peak"].units, sizes["peak"].units_needed) == (2, 1)
     assert sizes["peak"].daily_usd == pytest.approx(1 * 6.5 * 23)
     assert sizes["business"].tokens_per_minute == pytest.approx(250 * 500 / 60)
+
+
+def test_without_an_endpoint_the_windows_units_get_the_catalogues_questions_too() -> None:
+    sizes = {(size.window, size.with_endpoint): size.tokens_per_minute for size in window_sizes(EVEN, BRIEF)}
+    assert sizes["peak", False] == pytest.approx(1000 * 500 / 60)
+    assert sizes["business", False] == pytest.approx(500 * 500 / 60)

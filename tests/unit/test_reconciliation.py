@@ -69,6 +69,12 @@ def test_what_bedrock_never_counted_drifts_wholly() -> None:
     assert reconciled({}, {}).drift_percent == 0
 
 
+def test_a_model_whose_lines_are_all_missing_drifts_wholly() -> None:
+    found = reconciled({HAIKU: counted(90, 10)}, {HAIKU: Metered(90, 10), SONNET: Metered(50, 50)})
+    assert found.drift_percent == pytest.approx(50)
+    assert reconciled({}, {SONNET: Metered(10, 0)}).drift_percent == 100
+
+
 def test_cached_tokens_may_be_in_the_input_or_not() -> None:
     ours = {HAIKU: counted(100, 50, cached=900)}
     assert reconciled(ours, {HAIKU: Metered(1000, 50)}).drift_percent == 0
@@ -86,7 +92,7 @@ def test_models_of_turns_are_asked_for_where_they_are_called() -> None:
         "amazon.titan-embed-text-v2:0": counted(1, 0),
     }
     reconcile(books(**ours), POLICY, told)
-    assert told.asked == ({HAIKU, BOUGHT}, {"ap-northeast-1", "us-east-1", "us-west-2"})
+    assert told.asked == ({HAIKU, SONNET, BOUGHT}, {"ap-northeast-1", "us-east-1", "us-west-2"})
 
 
 class CloudWatch:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from mangaassist.money.prices import Usage, cost_nano_usd
 from mangaassist.routing import policy
-from simulator import report
+from simulator import plots, report
 from simulator.__main__ import _without_pace, main
 from simulator.arrivals import CATALOGUE, COMPLEX, SIMPLE, Traffic, arrivals, questions
 from simulator.capacity import Places, Units
@@ -114,7 +114,7 @@ def test_full_units_spill_over_and_idle_ones_cost_all_the_same() -> None:
     assert outcome.fallbacks["provisioned-sonnet", "throttled"] > 0
     assert outcome.by_target(outcome.turns)["ondemand-haiku"] > 0
     quiet = simulated(traffic=Traffic(messages=10))
-    assert sum(it.cost_usd for it in quiet.hours) == pytest.approx(9 * 5 + 6 * 2 * 23)
+    assert sum(it.cost_usd for it in quiet.hours) == pytest.approx(9.5 * 5 + 6.5 * 2 * 23)
     assert sum(it.idle_usd for it in quiet.hours) == pytest.approx(quiet.hours_usd, rel=0.01)
     assert simulated(bought=False).hours_usd == 0
 
@@ -170,12 +170,40 @@ def test_programs_get_a_document() -> None:
         (["--policy", "cliff-edge"], "compared --against"),
         (["--fault", "ondemand-sonnet:sulks:0.1"], "throttled or silent is expected"),
         (["--fault", "ondemand-sonnet:silent:2"], "not in the range"),
+        (["--fault", "ondemand-sonnet:silent:nan"], "a finite number is expected"),
+        (["--fault", "ondemand-sonnet:silent:1", "--fault", "ondemand-sonnet:throttled:0"], "one fault at a time"),
+        (["--complex", "nan"], "a finite number is expected"),
+        (["--budget", "nan"], "a finite number is expected"),
+        (["--seed", "-1"], "-1 is not in the range"),
+        (["--day", "0001-01-01"], "prices begin on 2024-01-01"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(arguments: list[str], complaint: str) -> None:
     told = CliRunner(mix_stderr=False).invoke(main, arguments)
     assert told.exit_code == 2
     assert complaint in " ".join(told.stderr.split())
+
+
+def test_shares_that_make_the_whole_leave_nothing_for_the_rest() -> None:
+    outcome = simulated(traffic=Traffic(messages=2_000, complex_share=0.8, catalogue_share=0.2))
+    assert sum(outcome.turns.values()) == 2_000
+
+
+def test_an_endpoints_instances_cost_their_hours_used_or_not() -> None:
+    setting = Setting(POLICY, DAY, endpoint_instances=2, units_are_bought=False)
+    (endpoint,) = Day(setting, arrivals(SMALL, 1)).run().hours
+    assert (endpoint.what, endpoint.hours) == ("endpoint", 48)
+    assert endpoint.cost_usd == pytest.approx(48 * 1.89)
+    assert 0 < endpoint.idle_usd < endpoint.cost_usd
+
+
+def test_two_policies_of_one_name_are_told_apart() -> None:
+    told = CliRunner(mix_stderr=False).invoke(main, ["--messages", "100", "--against", "current", "--json"])
+    assert set(json.loads(told.stdout)) == {"current (1)", "current (2)"}
+
+
+def test_a_policys_name_is_drawn_as_it_is() -> None:
+    assert plots.shown("_a$b$") == r"a\$b\$"
 
 
 def test_a_day_alone_says_what_it_spent() -> None:

@@ -59,7 +59,7 @@ class Advice:
 
 
 def advise(profile: Profile, terms: Terms) -> Advice:
-    """Compute everything; about two seconds, most of it for the volumes at which patterns break even."""
+    """Compute everything; some seconds, most of it for the volumes at which patterns break even."""
     projections = project(profile, terms)
     return Advice(
         profile=profile,
@@ -79,7 +79,7 @@ def _pattern(it: Projection) -> dict[str, Any]:
         "obstacle": it.obstacle,
         "monthly_usd": None if it.obstacle else it.monthly_usd,
         "models_usd": None if it.obstacle else it.models_usd,
-        "verified": it.is_verified,
+        "verified": None if it.obstacle else it.is_verified,
         "costs": [asdict(cost) for cost in it.costs],
         "latency": asdict(it.latency) if it.latency else None,
         "messages_by_target": dict(it.plan.served),

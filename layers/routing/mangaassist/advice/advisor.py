@@ -56,11 +56,11 @@ class Advisor:
         """The advice; raises ProfileInvalid with a reason for each wrong field, before anything is computed."""
         request, today = requests.read(document), jst(self.now_s()).date()
         day = request.day_of_books(today)
-        if day is not None and day > today:
+        if day is not None and day >= today:
             raise ProfileInvalid({"books_of": f"{day} is not over yet"})
         profile = requests.profile_of(request, self.reader.books(day) if day else None)
         policy = self.situation.view().policy if request.policy == IN_FORCE else policies.preset(request.policy)
-        return advise(profile, Terms(policy, requests.book_of(request, profile.region), today))
+        return advise(profile, Terms(policy, requests.book_of(request, profile.region), request.as_of or today))
 
     def answer(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The advice as a document, or `errors` with a reason for each wrong field and nothing computed."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from mangaassist.advice.load import load_of
-from mangaassist.advice.patterns import BY_CLASS, PATTERNS, on_demand
+from mangaassist.advice.patterns import BY_CLASS, PATTERNS, STANDS_FOR, on_demand
 from mangaassist.advice.projection import projected
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from mangaassist.advice.profile import Commitment, Profile
     from mangaassist.advice.terms import Terms
+    from mangaassist.routing.policy import Policy
 
 LEAST, MOST = 1_000, 100_000_000  # messages a day that are looked at
 POINTS_PER_DECADE = 12
 COMMITMENTS: tuple[Commitment, ...] = ("none", "OneMonth", "SixMonths")
-ON_DEMAND = {"provisioned-sonnet": "ondemand-sonnet", "provisioned-haiku": "ondemand-haiku"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +28,24 @@ class UnitBreakEven:
     """From how many tokens an hour one model unit costs less than the same tokens on demand."""
 
     target: str
-    against: str
+    model: str  # that the unit is of
+    against: str  # a target on demand: the one that answers without the unit, or the unit's own model
     commitment: Commitment
     unit_hour_usd: float
     on_demand_usd_per_million: float  # of this mix of input and output
-    tokens_per_hour: float
+    tokens_per_hour: float | None  # None: against what costs nothing it never pays
     carried_tokens_per_hour: float  # by a unit that is full all the time
     verified: bool
 
     @property
-    def use_needed(self) -> float:
-        """The share of its throughput that a unit has to be used for; above 1 it never pays."""
-        return self.tokens_per_hour / self.carried_tokens_per_hour
+    def use_needed(self) -> float | None:
+        """The share of its throughput that a unit has to be used for; above 1, and for None, it never pays."""
+        return None if self.tokens_per_hour is None else self.tokens_per_hour / self.carried_tokens_per_hour
+
+    @property
+    def pays(self) -> bool:
+        """Whether a unit that is used enough pays."""
+        return self.use_needed is not None and self.use_needed <= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +73,36 @@ class VolumeBreakEven:
 
 
 def unit_break_evens(profile: Profile, terms: Terms) -> tuple[UnitBreakEven, ...]:
-    """Of each class that is sold by the unit, under each commitment."""
+    """Of each class that is sold by the unit, under each commitment: against the target that it stands in for, whose
+    model may be another one, and against its own model on demand."""
     return tuple(
-        _of_unit(target, commitment, profile, terms)
+        _of_unit(target, against, commitment, profile, terms)
         for target in dict.fromkeys(BY_CLASS.values())
         if (offer := terms.policy.model_of(target).provisioned)
         for commitment in COMMITMENTS
         if commitment == "none" or commitment in offer.committed_unit_hour_usd
+        for against in _alternatives(target, terms.policy)
     )
 
 
-def _of_unit(target: str, commitment: Commitment, profile: Profile, terms: Terms) -> UnitBreakEven:
+def _alternatives(target: str, policy: Policy) -> tuple[str, ...]:
+    instead = STANDS_FOR[target]
+    return (instead,) if policy.targets[target].model == policy.targets[instead].model else (instead, target)
+
+
+def _of_unit(target: str, against: str, commitment: Commitment, profile: Profile, terms: Terms) -> UnitBreakEven:
     offer = terms.offer(target)
-    against = ON_DEMAND[target]
     message_usd = terms.message_usd(against, profile.input_tokens, profile.output_tokens)
     token_usd = message_usd / (profile.input_tokens + profile.output_tokens)
     hour_usd = float(offer.unit_hour_usd_for(commitment))
     return UnitBreakEven(
         target=target,
+        model=terms.policy.targets[target].model,
         against=against,
         commitment=commitment,
         unit_hour_usd=hour_usd,
         on_demand_usd_per_million=token_usd * 1e6,
-        tokens_per_hour=hour_usd / token_usd if token_usd else float("inf"),
+        tokens_per_hour=hour_usd / token_usd if token_usd else None,
         carried_tokens_per_hour=offer.unit_tokens_per_minute * 60,
         verified=offer.verified and terms.price(against).verified,
     )

@@ -108,7 +108,7 @@ def _windows(terms: Terms) -> Iterator[Claim]:
         discounted = units * float(offer.unit_hour_usd_for("OneMonth")) * HOURS_PER_MONTH
         yield Claim(
             "3.3",
-            f"{window}, a month committed",
+            f"{window}, a month of the window's hours, if they could be committed",
             hour_usd * hours * DAYS_PER_MONTH,
             hour_usd * HOURS_PER_MONTH,
             f"${hour_usd:g} x {HOURS_PER_MONTH} h; ${discounted:,.0f} with the discount of 3.2",

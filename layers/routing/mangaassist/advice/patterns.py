@@ -32,6 +32,8 @@ BY_CLASS = {"complex": "provisioned-sonnet", "catalogue": "provisioned-haiku", "
 LEAD = timedelta(minutes=30)  # before a window, in which units are paid for and do not serve yet (CapacityLeadMinutes)
 
 type Service = Literal["bedrock", "sagemaker"]
+WITH_ENDPOINT: tuple[Service, ...] = ("bedrock", "sagemaker")
+STANDS_FOR = {"provisioned-sonnet": "ondemand-sonnet", "provisioned-haiku": "ondemand-haiku"}  # units, and on demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def sagemaker(load: Load, profile: Profile, terms: Terms) -> Plan:
 
 def hybrid(load: Load, profile: Profile, terms: Terms) -> Plan:
     """Questions about the catalogue go to the endpoint, all others pay for their tokens."""
-    routed = _routed(load, _without_windows(terms.policy), ("bedrock", "sagemaker"))
+    routed = _routed(load, _without_windows(terms.policy), WITH_ENDPOINT)
     if not any(routed.endpoint):
         return Plan(obstacle="no question would go to the endpoint, so it is the same as on demand")
     return _with_endpoint(Plan(served=routed.served), routed.endpoint, load, profile, terms)
@@ -120,13 +122,34 @@ def hybrid(load: Load, profile: Profile, terms: Terms) -> Plan:
 def scheduled(load: Load, profile: Profile, terms: Terms) -> Plan:
     """The same, with the policy's windows served by model units that exist only then."""
     policy = terms.policy
+    if obstacle := _no_schedule(policy):
+        return Plan(obstacle=obstacle)
+    routed = _routed(load, policy, WITH_ENDPOINT)
+    plan = Plan(served=routed.served, units=_of_windows(routed, load, policy), spilled=routed.spilled)
+    return _with_endpoint(plan, routed.endpoint, load, profile, terms)
+
+
+def windows_units(load: Load, terms: Terms, with_endpoint: bool) -> tuple[Units, ...]:
+    """What a day asks of each window's units, with an endpoint beside them or without; none where none can be had."""
+    if _no_schedule(terms.policy):
+        return ()
+    return _of_windows(
+        _routed(load, terms.policy, WITH_ENDPOINT if with_endpoint else ("bedrock",)), load, terms.policy
+    )
+
+
+def _no_schedule(policy: Policy) -> str:
+    """Why the policy's windows cannot be had, if they cannot."""
+    if not policy.windows:
+        return "the policy has no windows, so it is the same as hybrid"
     for window in policy.windows:
         if obstacle := _cannot_be_bought(window.target, "none", policy):
-            return Plan(obstacle=f"window {window.name}: {obstacle}")
-    routed = _routed(load, policy, ("bedrock", "sagemaker"))
-    units = tuple(_of_window(name, routed, load, policy) for name in (window.name for window in policy.windows))
-    plan = Plan(served=routed.served, units=units, spilled=routed.spilled)
-    return _with_endpoint(plan, routed.endpoint, load, profile, terms)
+            return f"window {window.name}: {obstacle}"
+    return ""
+
+
+def _of_windows(routed: _Routed, load: Load, policy: Policy) -> tuple[Units, ...]:
+    return tuple(_of_window(window.name, routed, load, policy) for window in policy.windows)
 
 
 PATTERNS = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mangaassist.advice.latency import latency
 from mangaassist.advice.load import load_of
-from mangaassist.advice.patterns import ENDPOINT, PATTERNS
+from mangaassist.advice.patterns import ENDPOINT, PATTERNS, STANDS_FOR
 from mangaassist.advice.terms import DAYS_PER_MONTH, HOURS_PER_MONTH
 from mangaassist.errors import PriceUnknown
 from mangaassist.money.book import HOSTING
@@ -44,6 +44,7 @@ class Projection:
     costs: tuple[Cost, ...] = ()
     latency: Latency | None = None
     has_quality: bool = False  # a target of the quality class answers, too
+    foreign: tuple[str, ...] = ()  # units of other models than those they stand in for, in words
     obstacle: str = ""
 
     @property
@@ -59,7 +60,7 @@ class Projection:
     @property
     def is_verified(self) -> bool:
         """Whether every price in it was confirmed."""
-        return all(cost.verified for cost in self.costs)
+        return bool(self.costs) and all(cost.verified for cost in self.costs)
 
 
 def project(profile: Profile, terms: Terms) -> tuple[Projection, ...]:
@@ -71,15 +72,35 @@ def project(profile: Profile, terms: Terms) -> tuple[Projection, ...]:
 def projected(pattern: Pattern, load: Load, profile: Profile, terms: Terms) -> Projection:
     """One pattern; what it cannot be had for is told as its obstacle."""
     plan = pattern.plan(load, profile, terms)
-    if plan.obstacle:
-        return Projection(pattern, plan, obstacle=plan.obstacle)
+    if obstacle := plan.obstacle or _has_ended(plan, terms):
+        return Projection(pattern, plan, obstacle=obstacle)
     waits = latency(plan.served, terms.policy, load.output_tokens)
     try:
         models = [*_tokens(plan, load, terms), *_units(plan, terms), *_instances(plan, profile, terms)]
         around = _around(plan, load, profile, terms, waits)
-        return Projection(pattern, plan, (*models, *around), waits, _has_quality(plan, terms))
+        foreign = tuple(_foreign(plan, terms))
+        return Projection(pattern, plan, (*models, *around), waits, _has_quality(plan, terms), foreign)
     except PriceUnknown as error:
         return Projection(pattern, plan, obstacle=str(error))
+
+
+def _has_ended(plan: Plan, terms: Terms) -> str:
+    """That a model it needs is not there any more on the day of the projection."""
+    needed = dict.fromkeys((*(name for name, count in plan.served.items() if count), *(it.target for it in plan.units)))
+    for name in needed:
+        if name in terms.policy.targets and terms.policy.targets[name].backend == "bedrock":
+            end = terms.policy.model_of(name).end_of_life
+            if end is not None and end <= terms.day:
+                return f"{terms.policy.targets[name].model} reached its end of life on {end}"
+    return ""
+
+
+def _foreign(plan: Plan, terms: Terms) -> Iterator[str]:
+    targets = terms.policy.targets
+    for units in plan.units:
+        bought, instead = targets[units.target], targets[STANDS_FOR[units.target]]
+        if bought.model != instead.model:
+            yield f"{bought.model} in {bought.region} for {instead.model} in {instead.region}"
 
 
 def _has_quality(plan: Plan, terms: Terms) -> bool:

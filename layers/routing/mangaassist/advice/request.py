@@ -27,7 +27,8 @@ class Request(Part):
     profile: dict[str, Any] = Field(default_factory=dict)
     books_of: date | Literal["yesterday"] | None = None
     policy: Literal["in-force", "current", "claude-3"] = "in-force"
-    prices: dict[str, Annotated[Decimal, Field(ge=0)]] = Field(default_factory=dict)  # by name in the price book
+    as_of: date | None = None  # prices and models of another day than today
+    prices: dict[str, Annotated[Decimal, Field(gt=0)]] = Field(default_factory=dict)  # by name in the price book
 
     def day_of_books(self, today: date) -> date | None:
         """The JST day whose ledger is to be read."""

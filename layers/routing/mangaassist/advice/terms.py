@@ -28,7 +28,6 @@ class Assumed:
     memory_gb: float = 1769 / 1024
     table_writes: float = 10
     table_reads: float = 8
-    embedding_tokens: float = 30  # of a question
     search_units: float = 2  # OpenSearch compute units, around the clock
 
 

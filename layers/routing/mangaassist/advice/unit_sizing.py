@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mangaassist.advice.load import load_of
-from mangaassist.advice.patterns import scheduled, units_for
+from mangaassist.advice.patterns import units_for, windows_units
 from mangaassist.advice.terms import DAYS_PER_MONTH
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class WindowSize:
 
     window: str
     target: str
+    with_endpoint: bool  # one that takes the questions about the catalogue
     tokens_per_minute: float
     units: int  # of the policy
     units_needed: int
@@ -35,10 +36,12 @@ class WindowSize:
 
 
 def window_sizes(profile: Profile, terms: Terms) -> tuple[WindowSize, ...]:
-    """Every window of the policy; none where its schedule cannot be had."""
-    plan = scheduled(load_of(profile), profile, terms)
+    """Every window of the policy, with an endpoint and without; none where its schedule cannot be had."""
+    load = load_of(profile)
     return tuple(
-        _size(window.name, units, terms) for window, units in zip(terms.policy.windows, plan.units, strict=False)
+        _size(window.name, units, terms, with_endpoint=with_endpoint)
+        for with_endpoint in (True, False)
+        for window, units in zip(terms.policy.windows, windows_units(load, terms, with_endpoint), strict=False)
     )
 
 
@@ -47,13 +50,14 @@ def by_the_brief(tokens_per_minute: float) -> str:
     return next((units for most, units in LADDER if tokens_per_minute < most), ABOVE)
 
 
-def _size(name: str, units: Units, terms: Terms) -> WindowSize:
+def _size(name: str, units: Units, terms: Terms, *, with_endpoint: bool) -> WindowSize:
     offer = terms.offer(units.target)
     needed = units_for(units.peak_tokens_per_minute, offer.unit_tokens_per_minute)
     daily_usd = needed * units.hours_per_day * float(offer.unit_hour_usd)
     return WindowSize(
         window=name,
         target=units.target,
+        with_endpoint=with_endpoint,
         tokens_per_minute=units.peak_tokens_per_minute,
         units=units.units,
         units_needed=needed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,14 +59,25 @@ def judge(projections: Sequence[Projection], profile: Profile) -> Verdict:
     cheapest = min(months, key=lambda key: months[key])
     close = [key for key, month in months.items() if month <= CLOSE * months[cheapest]]
     if walk.leaf in close:
-        return Verdict(walk.leaf, "the flowchart leads to it, and nothing costs much less", walk, cheapest, judgements)
+        because = "the flowchart leads to it, and nothing costs much less"
+        return Verdict(walk.leaf, because + _over(walk.leaf, months, profile), walk, cheapest, judgements)
     best = max(close, key=lambda key: (allowed[key].score, -months[key]))
-    return Verdict(best, _why_not_the_leaf(walk.leaf, judgements, months, cheapest), walk, cheapest, judgements)
+    because = _why_not_the_leaf(walk.leaf, judgements, months, cheapest)
+    because += f"; of what costs about as little as {cheapest}, the criteria favour it" if best != cheapest else ""
+    return Verdict(best, because + _over(best, months, profile), walk, cheapest, judgements)
+
+
+def _over(chosen: str, months: dict[str, float], profile: Profile) -> str:
+    """That the choice is dearer than what may be spent, if it is."""
+    if months[chosen] <= profile.monthly_usd:
+        return ""
+    all_are = min(months.values()) > profile.monthly_usd
+    return f"; it is over the budget of ${profile.monthly_usd:,} a month" + (", as is all that fits" if all_are else "")
 
 
 def _why_not_the_leaf(leaf: str, judgements: Sequence[Judgement], months: dict[str, float], cheapest: str) -> str:
     if leaf in months:
-        more = months[leaf] / months[cheapest]
+        more = months[leaf] / months[cheapest] if months[cheapest] else math.inf
         return f"the flowchart leads to {leaf}, which costs {more:.1f} times as much as {cheapest}"
     excluded = next(it.excluded for it in judgements if it.key == leaf)
     return f"the flowchart leads to {leaf}, which cannot be chosen: {excluded[0]}"
@@ -110,7 +122,7 @@ def _in_favour(it: Projection, others: Sequence[Projection]) -> Iterator[str]:
 
 def _against(it: Projection, others: Sequence[Projection], profile: Profile) -> Iterator[str]:
     priced = [other.monthly_usd for other in others if not other.obstacle]
-    if not it.obstacle and it.monthly_usd > CLOSE * min(priced):
+    if not it.obstacle and it.monthly_usd > CLOSE * min(priced) > 0:
         yield f"{it.monthly_usd / min(priced):.1f} times the least cost"
     if it.monthly_usd > profile.monthly_usd:
         yield f"over the budget: ${it.monthly_usd:,.0f} of ${profile.monthly_usd:,} a month"
@@ -119,6 +131,9 @@ def _against(it: Projection, others: Sequence[Projection], profile: Profile) -> 
             yield f"{units.target}: {1 - units.used_share:.0%} of what {units.units} units carry would be idle"
         if units.used_share > HIGH_USE:
             yield f"{units.target}: what is bought ({units.units}) is full; the rest is answered on demand"
+    if it.plan.units:
+        yield "the account has no model units until AWS grants them (quota 0)"
+    yield from (f"other models answer: {name}" for name in it.foreign)
     if it.pattern.commitment != "none":
         yield "committed units are billed around the clock, and cannot be given back before the term ends"
     if it.plan.instances and it.plan.instances.most > TEMPLATE_INSTANCES:

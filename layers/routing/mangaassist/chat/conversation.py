@@ -279,14 +279,12 @@ class Conversation:
         )
 
     def _settle(self, turn: Turn) -> None:
-        """Write what the turn cost; what cannot be written goes to the log."""
-        account = report.account(turn)
-        if account.is_empty:
-            return
-        ledger = self._stores.ledger
-        if not turn.known or not self._guarded(
+        """Write what the turn cost, nothing too; what cost something and cannot be written goes to the log."""
+        account, ledger = report.account(turn), self._stores.ledger
+        settled = turn.known and self._guarded(
             "ledger", lambda: ledger.settle(account, in_time=turn.has_time_to_settle)
-        ):
+        )
+        if not settled and not account.is_empty:
             report.unsettled(account)
 
     def _note_use(self, turn: Turn) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+LAST_HOUR = 23
 LOOKUP = "lookup"  # the target of what looking a question up cost
 LOOKED_UP = "looked_up"  # and its outcome
 BY = ("target", "model", "outcome", "reason", "tier", "user_class", "hour")
@@ -83,7 +84,7 @@ class Books:
         """Take a line of this day or the one before."""
         if str(line["pk"]).startswith(f"LEDGER#{self.day.isoformat()}#"):
             self.turns[line["finish"]] += 1
-            self.asked[_settled(line).hour] += 1
+            self.asked[_hour(line, self.day)] += 1
             if line.get("kind"):
                 self.kinds[line["kind"]] += 1
             if line.get("kept"):
@@ -103,7 +104,7 @@ class Books:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What the day's counter says, which guards the budget: never less than the books."""
+    """What the day's counter says: what is committed, which guards the budget, is never less than the books."""
 
     committed_nano_usd: int
     spent_nano_usd: int
@@ -116,7 +117,7 @@ def calls(line: Mapping[str, Any], day: date) -> Iterator[Call]:
         "reason": line["reason"],
         "tier": line.get("tier", ""),
         "user_class": line.get("user_class", ""),
-        "hour": f"{_settled(line).hour:02d}",
+        "hour": f"{_hour(line, day):02d}",
     }
     own = str(line["pk"]).split("#")[1]
     for attempt in line["attempts"]:
@@ -180,5 +181,7 @@ class BookReader:
                     yield from_item(item)
 
 
-def _settled(line: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(line["settled_at"])
+def _hour(line: Mapping[str, Any], day: date) -> int:
+    """The hour of a day in which a line was settled; its last for what was settled after midnight."""
+    settled = datetime.fromisoformat(line["settled_at"])
+    return settled.hour if settled.date() <= day else LAST_HOUR

@@ -89,7 +89,7 @@ class TurnAccount:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was called, looked up or served: then there is no line to write."""
+        """Whether nothing was called, looked up or served: no money is lost with its line."""
         return not (self.attempts or self.lookup or self.kept)
 
     @property
@@ -153,8 +153,6 @@ class Ledger:
 
         No call begins that would not be `in_time`. Raises StoreUnavailable when a part may not have happened.
         """
-        if account.is_empty:
-            return
         self._put(self._line(account), in_time)
         with store_errors():
             for day, (reserved, spent, attempts) in _by_day(account).items():
@@ -184,8 +182,10 @@ class Ledger:
 
     def _line(self, account: TurnAccount) -> dict[str, Any]:
         now = jst(self._now_s())
-        looked_up = account.lookup.day if account.lookup else now.date().isoformat()
-        day = next((a.reservation.day for a in account.attempts if a.reservation), looked_up)
+        paid_on = [attempt.reservation.day for attempt in account.attempts if attempt.reservation]
+        if account.lookup:
+            paid_on.append(account.lookup.day)
+        day = min(paid_on, default=now.date().isoformat())  # the first: a day's books look back by one
         return to_item(
             {
                 "pk": f"LEDGER#{day}#{shard_of(account.turn_id):02d}",

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mangaassist.capacity import metric_data
 from mangaassist.jst import JST
+from mangaassist.money.books import Sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import date
 
     from mangaassist.capacity.metric_data import MetricData
-    from mangaassist.money.books import Books, Sum
+    from mangaassist.money.books import Books
     from mangaassist.routing.policy import Policy
 
 NAMESPACE, DIMENSION = "AWS/Bedrock", "ModelId"
@@ -111,12 +112,14 @@ class Used(Protocol):
 
 
 def reconcile(books: Books, policy: Policy, meter: Used) -> Reconciliation:
-    """Compare a day's books with the meter: models that answered turns, wherever the policy's targets are.
+    """Compare a day's books with the meter: models of the books, and all of the policy, which may be missing there.
 
     Embeddings are left out, because loading the catalogue uses the same model; so is an endpoint of one's own.
     """
-    ours = {model: it for model, it in books.by["model"].items() if _is_of_bedrock(model, policy)}
-    regions = {target.region for target in policy.targets.values() if target.backend == "bedrock"}
+    asked = {name: it for name, it in policy.targets.items() if it.backend == "bedrock"}
+    ours = {policy.model_of(name).id: Sum() for name, it in asked.items() if not it.published_capacity_only}
+    ours |= {model: it for model, it in books.by["model"].items() if _is_of_bedrock(model, policy)}
+    regions = {target.region for target in asked.values()}
     regions |= {model.split(":")[3] for model in ours if model.startswith("arn:")}
     theirs = meter.used(ours, regions, books.day)
     return Reconciliation(books.day, tuple(_compared(model, it, theirs) for model, it in sorted(ours.items())))

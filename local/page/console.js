@@ -1,0 +1,268 @@
+// The console: turns in time, who answers, money against the day's curve, capacity by the clock, and switches for faults.
+// It looks at /twin/state and /twin/turns once a second, and shows no word of what was asked or answered.
+
+import { Client } from "/client.js";
+import { WORDS } from "/console-words.js";
+import { lineOf, PROMISE_MS, scaleOf, shares, spendByHour } from "/turns.js";
+
+const EVERY_MS = 1000;
+const PATIENCE_MS = 5000;
+const SHOWN_TURNS = 30;
+const READ_TURNS = 1000;
+const BREAKS_AFTER = { cut: 12, stall: 12 }; // tokens
+const SLOW = { first_token_ms: 5000, token_ms: 40 };
+const MODEL_FAULTS = ["", "hang", "slow", "throttle", "unavailable", "cut", "stall", "garbage", "denied"];
+const THING_FAULTS = ["", "hang", "throttle", "unavailable"];
+const THINGS = ["dynamodb", "search", "gateway"];
+const LEAST_SHARE = 1e-6; // of the budget; the scale is logarithmic, because a twin spends little of it
+
+const $ = (id) => document.getElementById(id);
+const words = () => WORDS[document.documentElement.lang];
+const running = new Map(); // message id -> the client's turn, until the ledger has it
+let state = null;
+let lines = [];
+let dragging = false;
+
+// ---- looking
+
+async function get(path) {
+  const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (!answer.ok) throw new Error(String(answer.status));
+  return answer.json();
+}
+
+async function look() {
+  try {
+    const [now, { turns }] = await Promise.all([get("/twin/state"), get(`/twin/turns?limit=${READ_TURNS}`)]);
+    state = now;
+    lines = turns.map(lineOf);
+    $("away").hidden = true;
+    draw();
+  } catch {
+    $("away").hidden = false;
+  }
+  setTimeout(look, EVERY_MS);
+}
+
+async function change(path, method, body) {
+  await fetch(path, { method, body: body && JSON.stringify(body), headers: { "content-type": "application/json" } });
+}
+
+// ---- drawing
+
+function draw() {
+  drawClock();
+  drawMoney();
+  drawShares();
+  drawSwitches();
+  drawTurns();
+}
+
+const minuteOf = (clock) => { const [hours, minutes] = clock.split(":").map(Number); return hours * 60 + minutes; };
+const clockOf = (ms) => new Date(ms + 9 * 3_600_000).toISOString().slice(11, 16);
+
+function drawClock() {
+  const now = Date.parse(state.clock.now);
+  const minute = minuteOf(clockOf(now));
+  set($("now"), clockOf(now));
+  set($("date"), state.clock.now.slice(0, 10));
+  set($("moved"), state.clock.moved ? words().moved : words().unmoved);
+  if (!dragging) $("minute").value = minute;
+  $("minute").setAttribute("aria-valuetext", clockOf(now));
+  const shown = state.windows.map((it) => {
+    const serves = state.capacity[it.target] && state.capacity[it.target].until_s * 1000 > now;
+    const band = element("i", serves ? "serves" : "");
+    const [from, until] = [minuteOf(it.start), minuteOf(it.end) || 1440];
+    band.style.left = `${from / 14.4}%`;
+    band.style.width = `${(until - from) / 14.4}%`;
+    band.title = `${words().windows[it.name] ?? it.name} ${it.start}–${it.end}`;
+    return { band, it, serves };
+  });
+  $("windows").replaceChildren(...shown.map(({ band }) => band));
+  $("windows").setAttribute("aria-label", shown.map(({ band }) => band.title).join(", "));
+  fill($("capacity"), shown.map(({ it, serves }) => {
+    const what = serves ? words().windows.serving(state.capacity[it.target].units) : words().windows.none;
+    return item(`${words().windows[it.name] ?? it.name} ${it.start}–${it.end}: ${what}`, serves ? "good" : "");
+  }));
+}
+
+const usd = (nano, digits) => (nano / 1e9).toFixed(digits);
+
+function drawMoney() {
+  const { day, committed_nano_usd: committed, limit_nano_usd: limit, allowed } = state.spend;
+  const hour = Number(clockOf(Date.parse(state.clock.now)).slice(0, 2));
+  const pace = (100 * committed) / limit / allowed[hour];
+  set($("spent"), words().ofBudget(usd(committed, 4), usd(limit, 0)));
+  set($("pace"), words().pace(pace < 10 ? pace.toFixed(2) : pace.toFixed(0)));
+  $("pace").dataset.tier = pace >= 90 ? "bad" : pace >= 75 ? "warn" : "";
+  const spent = spendByHour(lines, day, hour, limit);
+  const height = (share) => 1 - Math.max(0, Math.log10(Math.max(share, LEAST_SHARE) / LEAST_SHARE) / -Math.log10(LEAST_SHARE));
+  const path = (values) => values.map((value, at) => `${at ? "L" : "M"}${at * 10 + 10},${4 + 84 * height(value)}`).join(" ");
+  $("curve").replaceChildren(curve(path(allowed), "allowed"), curve(path(spent), "spent"), mark(hour * 10 + 10));
+  $("curve").setAttribute("aria-label", `${words().ofBudget(usd(committed, 4), usd(limit, 0))}, ${$("pace").textContent}`);
+}
+
+function drawShares() {
+  fill($("targets"), shares(lines).map(({ target, count, share }) => {
+    const row = element("li");
+    const bar = element("i", `bar ${family(target)}`);
+    bar.style.width = `${100 * share}%`;
+    row.append(element("span", "name", target), element("span", "track", bar), element("span", "", `${count} · ${(100 * share).toFixed(0)}%`));
+    return row;
+  }));
+}
+
+const family = (target) => (target.endsWith("sonnet") ? "quality" : target.endsWith("haiku") ? "fast" : target === "catalogue" ? "none" : "own");
+
+function drawSwitches() {
+  const targets = Object.keys(state.targets);
+  if ($("switches").childElementCount !== targets.length + THINGS.length) {
+    fill($("switches"), [...targets, ...THINGS].map(switchOf));
+  }
+  for (const row of $("switches").children) {
+    const key = row.dataset.key;
+    const select = row.querySelector("select");
+    if (document.activeElement !== select) select.value = state.faults[key]?.fault ?? "";
+    row.dataset.failing = select.value !== "";
+    const health = row.querySelector(".health");
+    set(health, targets.includes(key) ? healthOf(state.health[key]) : "");
+    health.dataset.open = isOpen(state.health[key]);
+  }
+}
+
+const isOpen = (health) => Boolean(health) && health.open_until_s * 1000 > Date.parse(state.clock.now);
+
+function healthOf(health) {
+  if (isOpen(health)) return words().health.open(clockOf(health.open_until_s * 1000));
+  return health?.failures ? words().health.failing(health.failures) : words().health.well;
+}
+
+function switchOf(key) {
+  const row = element("li");
+  row.dataset.key = key;
+  const select = element("select");
+  select.id = `fault-${key}`;
+  for (const fault of THINGS.includes(key) ? THING_FAULTS : MODEL_FAULTS) {
+    const option = element("option", "", words().faultNames[fault]);
+    option.value = fault;
+    select.append(option);
+  }
+  select.addEventListener("change", () => switchFault(key, select.value));
+  const label = element("label", "", words().things[key] ?? key);
+  label.htmlFor = select.id;
+  row.append(label, select, element("span", "health"));
+  return row;
+}
+
+async function switchFault(key, fault) {
+  if (!fault) return change(`/twin/faults/${key}`, "DELETE");
+  const more = fault === "slow" ? SLOW : fault in BREAKS_AFTER ? { after_tokens: BREAKS_AFTER[fault] } : {};
+  return change("/twin/faults", "PUT", { [key]: { fault, ...more } });
+}
+
+function drawTurns() {
+  const shown = lines.slice(0, SHOWN_TURNS);
+  for (const [id, turn] of running) if (turn.error || lines.some((it) => it.id === turn.id)) running.delete(id);
+  const scale = scaleOf(shown);
+  $("none").hidden = shown.length + running.size > 0;
+  fill($("turns"), [...[...running.values()].map(runningRow), ...shown.map((it) => rowOf(it, scale))]);
+  fill($("legend"), [
+    key("waiting", words().waiting), key("quality", words().speaking), key("failed", words().failed),
+    key("first", words().firstText), key("promise", words().promise),
+  ]);
+}
+
+function runningRow(turn) {
+  const row = element("li", "running");
+  row.append(element("span", "about", words().running), element("span", "track", element("i", "pulse")), element("span", "", `${turn.text.length}`));
+  return row;
+}
+
+function rowOf(line, scale) {
+  const row = element("li");
+  row.dataset.turn = line.id;
+  const track = element("span", "track");
+  const place = (name, from, until, title) => {
+    const bar = element("i", name);
+    bar.style.left = `${(100 * from) / scale}%`;
+    bar.style.width = `${Math.max(0.4, (100 * (until - from)) / scale)}%`;
+    bar.title = title;
+    track.append(bar);
+  };
+  for (const it of line.attempts) {
+    const said = `${it.target}: ${it.outcome}, ${seconds(it.until - it.from)} s`;
+    const went = it.outcome === "answered" ? "" : " failed";
+    place(`attempt waiting${went}`, it.from, it.speaksFrom ?? it.until, said);
+    if (it.speaksFrom !== null) place(`attempt ${family(it.target)}${went}`, it.speaksFrom, it.until, said);
+  }
+  if (!line.attempts.length) place("attempt none", 0, Math.max(line.total, 40), line.target);
+  if (line.firstText !== null) place("first", line.firstText, line.firstText, `${words().firstText} ${seconds(line.firstText)} s`);
+  if (PROMISE_MS < scale) place("promise", PROMISE_MS, PROMISE_MS, words().promise);
+  const chain = line.attempts.map((it) => `${it.target}:${it.outcome}`).join(" → ") || line.target;
+  row.append(
+    element("span", "about", `${clockOf(line.settledAt)} ${words().kinds[line.kind] ?? ""}`),
+    track,
+    element("span", "sum", words().line(seconds(line.total), usd(line.costNanoUsd, 5))),
+    element("span", "chain", `${line.reason}${line.tier ? ` (${line.tier})` : ""} · ${chain}${line.target === "catalogue" ? " → catalogue" : ""}`),
+  );
+  return row;
+}
+
+const seconds = (ms) => (ms / 1000).toFixed(1);
+
+// ---- elements
+
+function element(name, className = "", content = null) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (content !== null) made.append(content);
+  return made;
+}
+
+const item = (text, className) => element("li", className, text);
+const key = (name, text) => { const made = element("span", "", element("i", name)); made.append(text); return made; };
+const fill = (list, rows) => list.replaceChildren(...rows);
+const set = (it, text) => { if (it.textContent !== text) it.textContent = text; };
+
+function drawn(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
+  return made;
+}
+
+const curve = (d, className) => drawn("path", { d, class: className });
+const mark = (x) => drawn("line", { x1: x, x2: x, y1: 4, y2: 88, class: "now" });
+
+// ---- what a person does
+
+function speak(language) {
+  document.documentElement.lang = language;
+  for (const it of document.querySelectorAll("[data-word]")) set(it, words()[it.dataset.word]);
+  set($("language"), words().other);
+  $("minute").setAttribute("aria-label", words().dragHint);
+  fill($("questions"), words().questions.map(([name, question]) => {
+    const button = element("button", "", name);
+    button.type = "button";
+    button.addEventListener("click", () => { const turn = client.ask(question); running.set(turn.messageId, turn); if (state) draw(); });
+    return button;
+  }));
+  fill($("switches"), []);
+  if (state) draw();
+}
+
+const client = new Client({ user: "console", changed: () => {}, state: () => {}, forgotten: () => {} });
+
+$("language").addEventListener("click", () => speak(document.documentElement.lang === "ja" ? "en" : "ja"));
+$("mend").addEventListener("click", () => change("/twin/faults", "DELETE"));
+$("real").addEventListener("click", () => change("/twin/clock", "DELETE"));
+$("minute").addEventListener("input", () => { dragging = true; set($("now"), clockOf(($("minute").valueAsNumber - 540) * 60_000)); });
+$("minute").addEventListener("change", async () => {
+  const minute = $("minute").valueAsNumber;
+  const clock = `${String(Math.floor(minute / 60)).padStart(2, "0")}:${String(minute % 60).padStart(2, "0")}:00`;
+  await change("/twin/clock", "PUT", { now: `${state.clock.now.slice(0, 10)}T${clock}+09:00` });
+  dragging = false;
+});
+
+speak(navigator.language.startsWith("ja") ? "ja" : "en");
+client.connect();
+look();
