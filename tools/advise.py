@@ -7,7 +7,7 @@ Needs no deployment. With --books-of the traffic is that of a day's ledger (of t
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,10 @@ from mangaassist.advice.advisor import IN_FORCE, Advisor
 from mangaassist.errors import PolicyInvalid, ProfileInvalid
 from mangaassist.money.books import BookReader
 from mangaassist.routing import policy as policies
-from tools import advise_page
+from tools import advise_endpoint, advise_page
+from tools.endpoint_desk import Desk
 from tools.place import INVALID, TWIN, Place, ToldCommand, failure, write_page
+from tools.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -83,6 +85,7 @@ class Pair(click.ParamType):
 @click.option("--budget", type=float, help="US dollars a month.")
 @click.option("--set", "more", type=Pair(), multiple=True, metavar="FIELD=VALUE", help="Of the profile.")
 @click.option("--price", "prices", type=Pair(), multiple=True, metavar="NAME=USD", help="A price you were quoted.")
+@click.option("--endpoint-hours", type=FiniteRange(1 / 60, 24 * 455), help="Measure the endpoint of the place, too.")
 @click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Prices and models of another day than today.")
 @click.option(
     "--policy", "chosen", default="current", show_default=True, help="A preset, a JSON file, or in-force of the place."
@@ -100,6 +103,7 @@ def main(
     books_of: str | None,
     more: tuple[tuple[str, Any], ...],
     prices: tuple[tuple[str, Any], ...],
+    endpoint_hours: float | None,
     as_of: datetime | None,
     chosen: str,
     as_json: bool,
@@ -125,12 +129,19 @@ def main(
         advice = advisor.advise(request)
     except ProfileInvalid as error:
         raise failure("\n".join(f"{name}: {reason}" for name, reason in error.fields.items()), INVALID) from error
+    found = advise_endpoint.measured(Desk(place), endpoint_hours) if endpoint_hours else []
     if as_json:
-        click.echo(json.dumps(advice.document(), indent=2, ensure_ascii=False))
+        document = advice.document() | {"measured_endpoint": advise_endpoint.documents(found)}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
-    write_page(advise_page.page(advice), out)
+    page = advise_page.page(advice)
+    if found:
+        page = replace(page, sections=[*page.sections, advise_endpoint.section(found, advice)])
+    write_page(page, out)
     _show(advise_page.summary(advice))
     click.echo(advise_page.verdict(advice))
+    for sentence in advise_endpoint.sentences(found, advice):
+        click.echo(sentence)
     click.echo(f"{out} has the reasons, the plots and the break-even points")
 
 

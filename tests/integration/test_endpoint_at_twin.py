@@ -11,10 +11,12 @@ from click.testing import CliRunner
 from tests.e2e.running import running
 from tests.integration.endpoint_calls import NAME, TARGET, fast
 from tests.integration.test_endpoint_command import BRIEF, said
+from tools.advise import main as advise
 from tools.ledger import main as ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from click.testing import Result
 
@@ -115,3 +117,18 @@ def test_a_component_that_is_not_there_yet_is_shown_and_cannot_be_measured() -> 
     assert "calls that found no copy" in counted.stdout
     assert measured.exit_code == 1
     assert "no instance of manga-assist-fm serves, it is Creating. make run ENDPOINT=starting_s=0" in measured.stderr
+
+
+def test_what_an_answer_has_cost_is_told_beside_the_advice(twin: Running, tmp_path: Path) -> None:
+    of_twin(twin, "invoke", "ワンピースに似た作品は?")
+    asked = ["--twin", twin.page, "--messages", "20000", "--endpoint-hours", "1"]
+    told = CliRunner(mix_stderr=False).invoke(advise, [*asked, "--json"])
+    assert told.exit_code == 0, told.stderr
+    (measured,) = json.loads(told.stdout)["measured_endpoint"]
+    assert measured["answers"] >= 1
+    assert measured["answer_usd"] == pytest.approx(measured["cost_usd"] / measured["answers"])
+    out = tmp_path / "advice.html"
+    told = CliRunner(mix_stderr=False).invoke(advise, [*asked, "--out", str(out)])
+    assert "more than the" in told.stdout, "a handful of answers does not pay for an instance"
+    assert "answers an hour on" in told.stdout
+    assert "Your endpoint, measured" in out.read_text("utf-8")
