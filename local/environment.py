@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from local import log, template
 from local.clock import Clock
-from local.functions import Functions, HandlerFailed
+from local.functions import NEVER_AGAIN_S, Functions, HandlerFailed
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -41,7 +41,7 @@ def main(descriptor: int, template_path: Path, log_path: Path | None) -> None:
     """Load the handlers, then run what the twin asks for, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the twin's, which ends this process in its own way
     channel, clock = Channel(descriptor), Clock()
-    functions = Functions(template.read(template_path), lambda line: channel.send(said=line))
+    functions = Functions(template.read(template_path), lambda line: channel.send(said=line), NEVER_AGAIN_S)
     tell = functions.report
     with log.kept(log_path, tell, afresh=False) if log_path else nullcontext():
         functions.load()

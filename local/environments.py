@@ -3,7 +3,7 @@
 The twin starts without any: functions then share its process, which is quick to start and to edit under. With some, a
 load uses more than one processor, and one can be killed in the middle of its events, as Lambda's are when they crash.
 An environment takes many events at a time, each on a thread, where Lambda's take one: a hundred turns under way would
-need a hundred processes.
+need a hundred processes. As on Lambda, an environment keeps the code that it started with.
 """
 
 from __future__ import annotations

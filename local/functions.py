@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import math
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     type Handler = Callable[[dict[str, Any], Context], Any]
 
 LOOK_EVERY_S = 0.2  # how often an event looks for edited files
+NEVER_AGAIN_S = math.inf
 CODE = (".py", ".json")
 
 
@@ -82,9 +84,10 @@ class Functions:
 
     application: Application
     report: Callable[[str], None]  # one line for the person at the console
+    look_every_s: float = LOOK_EVERY_S
     _handlers: dict[str, Handler] = field(default_factory=dict)
     _seen: dict[Path, int] = field(default_factory=dict)
-    _looked_at: float = 0.0
+    _looked_at: float = -math.inf
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def load(self) -> None:
@@ -134,7 +137,7 @@ class Functions:
 
     def _refresh(self) -> None:
         """Forget every module of ours when one of the files has changed, and put the folders on the path."""
-        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+        if time.monotonic() - self._looked_at < self.look_every_s:
             return
         self._looked_at = time.monotonic()
         folders = {*(f.folder.resolve() for f in self.application.functions.values())}
