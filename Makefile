@@ -136,7 +136,7 @@ chaos: $(READY) ## Let one thing after the other fail, and count what shoppers g
 	@$(BIN)/python -m chaos $(ARGS)
 
 peers: ARGS =
-peers: $(READY) .peers-venv/.ready ## Measure LiteLLM and raw boto3 beside ours, on one emulator in one run [ARGS="--part scenarios --write docs/peers.md"]
+peers: $(READY) .peers-venv/.ready ## Measure LiteLLM, Portkey and raw boto3 beside ours, on one emulator in one run [ARGS="--part scenarios --write docs/peers.md"]
 	@$(BIN)/python -m peers $(ARGS)
 
 # -- ship --------------------------------------------------------------------------------------------------------------
@@ -175,10 +175,13 @@ clean: ## Remove everything that make has made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Those who are compared have packages of their own, which nothing of ours may see.
-.peers-venv/.ready: peers/requirements.txt .python-version | $(UV)
+.peers-venv/.ready: peers/requirements.txt peers/gateway/package.json peers/gateway/package-lock.json .python-version | $(UV)
 	@echo "installing the peers' pinned packages, apart from ours"
 	@$(UV) venv --quiet --clear .peers-venv
 	@$(UV) pip sync --quiet --python .peers-venv/bin/python peers/requirements.txt
+	@mkdir -p .peers-venv/gateway
+	@cp peers/gateway/package*.json .peers-venv/gateway/
+	@cd .peers-venv/gateway && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 $(READY): .venv/pyvenv.cfg requirements-dev.txt

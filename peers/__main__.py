@@ -1,7 +1,7 @@
 """Measure others who call Bedrock with fallbacks beside ours: what an answer costs, and what becomes of it in trouble.
 
-LiteLLM's Router and raw boto3 run in an environment of their own (.peers-venv), whose packages are pinned in
-peers/requirements.txt; `make peers` makes it.
+LiteLLM's Router, Portkey's gateway and raw boto3 run in an environment of their own (.peers-venv), whose packages are
+pinned in peers/requirements.txt and peers/gateway; `make peers` makes it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rich.table import Table
 from peers import costs, report, scenarios
 from peers.contenders import PEERS, PeerFailed
 
+GATEWAY = Path(__file__).with_name("gateway") / "package.json"
 PYTHON = Path(".peers-venv/bin/python")
 OUT = Path(".reports/peers.json")
 PARTS = ("costs", "scenarios")
@@ -83,7 +84,8 @@ def _versions(python: Path) -> dict[str, str]:
     """Of the packages that are compared, as far as they are installed there."""
     ran = subprocess.run([str(python), "-c", VERSIONS], capture_output=True, text=True, check=True)
     installed = json.loads(ran.stdout)
-    return {name: installed[name] for name in ("litellm", "boto3") if name in installed}
+    gateway: dict[str, str] = json.loads(GATEWAY.read_text("utf-8"))["dependencies"]
+    return {name: installed[name] for name in ("litellm", "boto3") if name in installed} | gateway
 
 
 def _show(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ PEERS = (
     Peer("LiteLLM Router", "litellm"),
     Peer("LiteLLM Router, async", "litellm-async"),
     Peer("LiteLLM Router, retries off", "litellm-no-retries"),
+    Peer("Portkey gateway", "portkey"),
 )
 
 
@@ -83,8 +85,10 @@ def talking(peer: Peer, python: Path) -> Iterator[Talk]:
         stderr=subprocess.DEVNULL,
         text=True,
         env=environment,
+        start_new_session=True,  # so that what it starts can be ended with it
     ) as process:
         try:
             yield Talk(process)
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

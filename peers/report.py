@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     type Costs = Mapping[str, Cost]
     type Results = Mapping[str, Mapping[str, Result]]
 
+GATEWAYS = ("LiteLLM", "Portkey")  # what does a part of our work, as raw boto3 does not
 COSTS = ("", "CPU of an answer", "its duration p50 / p99", "token by token: CPU", "start: imports", "memory after it")
 
 
@@ -62,7 +63,7 @@ def verdicts(costs: Costs, results: Results) -> list[str]:
     found = []
     ours = costs.get(OURS)
     for name, cost in costs.items():
-        if ours and name.startswith("LiteLLM"):
+        if ours and name.startswith(GATEWAYS):
             cpu = ratio(cost.cpu_ms[fake_bedrock.AT_ONCE], ours.cpu_ms[fake_bedrock.AT_ONCE])
             found.append(
                 f"{name} takes {cpu} the processor time of our whole turn for an answer, "
@@ -101,7 +102,7 @@ def markdown(costs: Costs, results: Results, command: str, versions: Mapping[str
             "",
             "An answer of 50 tokens from an emulated Bedrock without delay, its bytes all at once or token by token. "
             "Ours is a whole turn (decision, budget, frames, ledger, memory; its stores answer at once), the others "
-            "are a call.",
+            "are a call. What Portkey's gateway takes is its process and the one that asks it over HTTP, together.",
             "",
             *_table(COSTS, cost_rows(costs)),
         ]
