@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import httpx
 
-from chaos.matrix import CLOCK
+from chaos.matrix import BOUGHT, CLOCK
 from chaos.verdict import TOKENS, Books
 from local.aws import INSIDER
-from local.invoke import HOST, own_twin
+from local.invoke import HOST, ROOT, own_twin
+from mangaassist.chat.report import UNSETTLED
 from tools.place import TWIN_REGION
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ OPTIONS = ("--environments", "2", "--quotas", "100", "--seed", "1", "--set", "TU
 FAILING = ("--endpoint", "starting_s=0", "--set", "ANSWER_CACHE=redis", "--set", "CAPACITY_MODE=off")
 READY_S = 20.0
 MOST_LINES = 1_000
+TWIN_FOLDER = ROOT / ".twin"
 ON_DEMAND = "anthropic"  # in the ids of the models that chains end with
 
 
@@ -57,11 +60,13 @@ class House:
     def books(self) -> Books:
         """The accounts and charges as they are now."""
         state = self.get("state")
-        days = [row for key, row in state["situation"].items() if key.startswith("SPEND#")]
         charges = [charge for model, charge in state["emulator"]["charges"].items() if ON_DEMAND in model]
+        days = {key: row for key, row in state["situation"].items() if key.startswith("SPEND#")}
+        committed = {day: int(row.get("committed_nano_usd", 0)) for day, row in days.items()}
+        spent = {day: int(row.get("spent_nano_usd", 0)) for day, row in days.items()}
         return Books(
-            committed=sum(int(day.get("committed_nano_usd", 0)) for day in days),
-            spent=sum(int(day.get("spent_nano_usd", 0)) for day in days),
+            committed=sum(committed.values()),
+            reserved={day: committed[day] - spent[day] for day in days if committed[day] != spent[day]},
             limit=int(state["spend"]["limit_nano_usd"]),
             charged_tokens=sum(int(charge[name]) for charge in charges for name in TOKENS),
         )
@@ -71,14 +76,28 @@ class House:
         lines: list[dict[str, Any]] = self.get("turns", limit=MOST_LINES)["turns"]
         return lines
 
-    def at_rest(self) -> None:
-        """Wait until no model speaks and no function runs."""
-        self.until(
-            lambda: (
-                not self.get("state")["emulator"]["active_streams"]
-                and not any(it["events"] for it in self.get("environments")["environments"])
+    def unsettled(self) -> set[str]:
+        """The turns whose accounts are told by the log, because the tables would not have them."""
+        lines = (TWIN_FOLDER / f"twin-{self.port}.log").read_text("utf-8").splitlines()
+        told = (json.loads(line) for line in lines if UNSETTLED in line)
+        return {str(it["turn_id"]) for it in told}
+
+    def faults_met(self) -> int:
+        """How many scripted faults calls have met since the twin's start."""
+        return sum(self.get("state")["faults_met"].values())
+
+    def at_rest(self) -> bool:
+        """Wait until no model speaks and no function runs; False when something never ends."""
+        try:
+            self.until(
+                lambda: (
+                    not self.get("state")["emulator"]["active_streams"]
+                    and not any(it["events"] for it in self.get("environments")["environments"])
+                )
             )
-        )
+        except TimeoutError:
+            return False
+        return True
 
     def forget(self) -> None:
         """Begin again: no faults, no open breakers, and environments that remember nothing."""
@@ -102,14 +121,16 @@ class House:
         return {it["pid"] for it in self.get("environments")["environments"]} - old
 
     def until(self, holds: Callable[[], bool], seconds: float = READY_S) -> None:
-        """Wait until something holds, or for so long."""
+        """Wait until something holds; raises TimeoutError."""
         give_up_at = time.monotonic() + seconds
-        while not holds() and time.monotonic() < give_up_at:
+        while not holds():
+            if time.monotonic() > give_up_at:
+                raise TimeoutError
             time.sleep(0.1)
 
 
 @contextmanager
 def house(group: str) -> Iterator[House]:
     """A twin for the cells of a group."""
-    with own_twin(*OPTIONS, *(() if group == CLOCK else FAILING)) as twin:
+    with own_twin(*OPTIONS, *(() if group in (CLOCK, BOUGHT) else FAILING)) as twin:
         yield House(twin.port)

@@ -8,34 +8,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+BOUGHT, TABLES, POSTS = "bought by the hour", "tables (DynamoDB)", "posts (gateway)"
 GROUPS: Mapping[str, tuple[str, ...]] = {  # what fails, and by which keys the twin knows it
     "quality model": ("ondemand-sonnet",),
     "fast model": ("ondemand-haiku",),
     "all models on demand": ("ondemand-sonnet", "ondemand-haiku"),
+    BOUGHT: ("provisioned-haiku",),
     "own endpoint": ("sagemaker-custom",),
     "embeddings": ("embeddings",),
     "search": ("search",),
     "cache (Redis)": ("cache",),
-    "tables (DynamoDB)": ("dynamodb",),
-    "posts (gateway)": ("gateway",),
+    TABLES: ("dynamodb",),
+    POSTS: ("gateway",),
 }
 FAULTS = ("throttle", "unavailable", "hang", "slow", "cut", "stall", "garbage", "denied")
 SHARES = (0.01, 0.3, 1.0)
-MODELS = frozenset({"ondemand-sonnet", "ondemand-haiku", "sagemaker-custom"})
+RARE = SHARES[0]  # where chance alone might bring none: the first call fails for certain
+MODELS = frozenset({"ondemand-sonnet", "ondemand-haiku", "provisioned-haiku", "sagemaker-custom"})
 BREAKS_AFTER_TOKENS = 12
 SLOW_MODEL = {"first_token_ms": 6_000.0, "token_ms": 60.0}
 SLOW_DEPENDENCY_MS = 300.0
 
 CONNECTION, HANDLER, CLOCK = "connection", "handler", "clock"
 DROPPED, KILLED = "dropped mid-turn", "killed mid-turn"
-EDGES = {"18:00, business to peak": "17:59:50", "24:00, peak to night": "23:59:50"}  # and when the asking begins
+EDGES = {  # and when the asking begins
+    "09:00, night to business": "08:59:50",
+    "18:00, business to peak": "17:59:50",
+    "24:00, peak to night": "23:59:50",
+}
+WITHIN = "12:00:00"  # in a window in which what was bought serves simple questions
 QUICK = (
     ("all models on demand", "hang", 1.0),
     ("quality model", "cut", 1.0),
     ("search", "hang", 1.0),
     ("cache (Redis)", "stall", 0.3),
-    ("tables (DynamoDB)", "throttle", 0.3),
+    (TABLES, "throttle", 0.3),
     (CONNECTION, DROPPED, 1.0),
+    (HANDLER, KILLED, 1.0),
 )
 
 
@@ -55,12 +64,36 @@ class Cell:
     @property
     def scripted(self) -> dict[str, dict[str, Any]]:
         """The faults as the twin takes them; none where something else is done."""
-        return {key: _fault(key, self.fault) | _often(self.share) for key in GROUPS.get(self.group, ())}
+        return {key: fault | _often(self.share) for key, fault in self._faults.items()}
+
+    @property
+    def first(self) -> dict[str, dict[str, Any]]:
+        """What comes before, where the share is so small that chance alone might bring nothing: one fault each."""
+        return {key: fault | {"count": 1} for key, fault in self._faults.items()} if self.share == RARE else {}
+
+    @property
+    def _faults(self) -> dict[str, dict[str, Any]]:
+        return {key: _fault(key, self.fault) for key in GROUPS.get(self.group, ())}
 
     @property
     def silences(self) -> bool:
         """Whether nothing can reach a shopper while it lasts."""
-        return self.group == "posts (gateway)" and self.share == 1 and self.fault != "slow"
+        return self.group == POSTS and self.share == 1 and self.fault != "slow"
+
+    @property
+    def wants_bought(self) -> bool:
+        """Whether some of the turns go to what is bought by the hour."""
+        return self.group in (BOUGHT, CLOCK)
+
+    @property
+    def cannot_answer(self) -> bool:
+        """Whether a turn may come to an error: who was to answer is dead, or cannot be heard."""
+        return self.silences or self.group == HANDLER
+
+    @property
+    def loses_accounts(self) -> bool:
+        """Whether the accounts may be told by the log alone: the tables fail, or who keeps them is dead."""
+        return self.group in (TABLES, HANDLER)
 
 
 def whole() -> list[Cell]:

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.report import machine
-from chaos.matrix import BREAKS_AFTER_TOKENS, SLOW_DEPENDENCY_MS, SLOW_MODEL
+from chaos.matrix import BREAKS_AFTER_TOKENS, RARE, SLOW_DEPENDENCY_MS, SLOW_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chaos.verdict import Verdict
 
-COLUMNS = ("fails", "turns", "answered by", "text ≤ 3 s", "longest", "no answer", "ledger", "")
+COLUMNS = ("fails", "met", "turns", "answered by", "text ≤ 3 s", "longest", "no answer", "ledger", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ def row(verdict: Verdict) -> tuple[str, ...]:
     cell = verdict.cell
     return (
         cell.name.removeprefix(f"{cell.group}: "),
+        str(verdict.met) if cell.scripted else "–",
         str(verdict.turns),
         ", ".join(f"{target} {count}" for target, count in verdict.answered_by.items()) or "–",
         f"{verdict.in_time_share:.0%}",
@@ -82,18 +83,22 @@ def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, second
         "",
         f"**{Totals.of(verdicts).sentence()}**",
         "",
-        f"{shoppers} shoppers ask the twin over real WebSockets, one question after the other for {seconds:g} s of "
-        "trouble, in Japanese and English, about orders, the catalogue and in depth. Then the trouble ends, and they "
-        "hear their answers out. A percentage is that of the calls that fail. A slow model takes "
+        f"{shoppers} shoppers ask the twin over real WebSockets, one question after the other for {seconds:g} s, in "
+        "Japanese and English, about orders, the catalogue and in depth, and hear their answers out; the trouble goes "
+        "on until all are heard, or, where nothing could be posted, for as long as they ask. A percentage is that of "
+        f"the calls that fail by chance; where it is {RARE:.0%} the first call fails for certain. A slow model takes "
         f"{SLOW_MODEL['first_token_ms'] / 1000:g} s to its first token, another slow dependency "
         f"{SLOW_DEPENDENCY_MS:g} ms; a model's cut and stall come after {BREAKS_AFTER_TOKENS} tokens.",
         "",
-        "*text ≤ 3 s*: turns whose shopper saw text within 3 s of asking. *longest*: until the last frame. *no "
-        "answer*: turns that ended in an error, by its code. *ledger*: turns whose line agrees with what their `end` "
-        "told, to the nano-dollar; where no stream broke, the lines' tokens are those that the emulated service "
-        "charged. The last column is `ok` when every turn came to its end within the deadline, each text is exact (a "
-        "model's answer to the character, however many models it took), no ledger line is wrong, and the counter that "
-        "guards the budget has all that was spent.",
+        "*met*: calls that met the fault. *text ≤ 3 s*: turns whose shopper saw text within 3 s of asking. *longest*: "
+        "until the last frame. *no answer*: turns that ended in an error, by its code. *ledger*: turns whose one line "
+        "agrees with what their `end` told, to the nano-dollar; where no stream broke, the lines' tokens are those "
+        "that the emulated service charged.",
+        "",
+        "The last column is `ok` when a call met the fault, every turn came to its end within the deadline and to a "
+        "useful answer (but for killed functions, and where nothing can be posted), each text is exact (a model's "
+        "answer to the character, however many models it took), no ledger line is wrong or missing, the counter that "
+        "guards the budget has all that was spent and nothing that nobody holds, and nothing goes on for nobody.",
     ]
     for group in dict.fromkeys(it.cell.group for it in verdicts):
         rows = [f"| {' | '.join(row(it))} |" for it in verdicts if it.cell.group == group]

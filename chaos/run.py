@@ -1,4 +1,4 @@
-"""One cell: shoppers who ask without a pause while something fails, and who wait for their answers when it is over."""
+"""One cell: shoppers who ask without a pause while something fails, and hear their answers out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import contextlib
 import itertools
 import time
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import httpx
 
 from chaos import verdict
-from chaos.matrix import CLOCK, CONNECTION, EDGES, GROUPS, HANDLER, MODELS
+from chaos.matrix import BOUGHT, CLOCK, CONNECTION, EDGES, GROUPS, HANDLER, MODELS, WITHIN
 from chaos.questions import question
 from load.run import TwinTokens
 from load.schedule import Planned
@@ -32,7 +33,6 @@ PAUSE_S = 0.2  # between an answer and the next question: what fails at once mus
 BEFORE_S = 1.0  # between the connections and the trouble
 TICK_MINUTES = 5  # of the twin's schedule
 OPENING_MINUTES = 35  # before an edge, that capacity may be bought in time
-DAY = "2026-11-27"
 
 
 @dataclass
@@ -43,6 +43,7 @@ class Cells:
     shoppers: int
     seconds: float
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _day: date | None = None  # of the twin's clock, once it has been moved: tomorrow, for it may only go forward
 
     def run(self, cell: Cell) -> Verdict:
         """Ask through a cell, from a twin that has forgotten the one before."""
@@ -50,13 +51,24 @@ class Cells:
             self.house.forget()
         if cell.group == CLOCK:
             self._go_to(EDGES[cell.fault])
-        before = self.house.books()
+        if cell.group == BOUGHT and not self._day:
+            self._go_to(WITHIN)
+        before, met = self.house.books(), self.house.faults_met()
         asked = asyncio.run(self._asked(cell))
         self.house.delete("faults")
-        self.house.at_rest()
+        at_rest = self.house.at_rest()
         turns = {it.turn.id for it in asked}
         lines = [line for line in self.house.lines() if line["turn_id"] in turns]
-        return verdict.of(cell, asked, lines, before, self.house.books())
+        return verdict.of(
+            cell,
+            asked,
+            lines,
+            before,
+            self.house.books(),
+            met=self.house.faults_met() - met,
+            logged=self.house.unsettled() & turns,
+            at_rest=at_rest,
+        )
 
     async def _asked(self, cell: Cell) -> list[Asked]:
         asked: list[Asked] = []
@@ -89,7 +101,10 @@ class Cells:
         await line.close()
 
     async def _trouble(self, cell: Cell) -> None:
-        """Make it fail for the time; what silences everything ends before anybody's patience does."""
+        """Make it fail until all answers are heard; what silences everything ends before anybody's patience does."""
+        if cell.first:
+            await asyncio.to_thread(self.house.put, "faults", cell.first)
+            await asyncio.to_thread(self._until_met, cell)
         if cell.scripted:
             await asyncio.to_thread(self.house.put, "faults", cell.scripted)
             await asyncio.sleep(self.seconds)
@@ -99,15 +114,22 @@ class Cells:
             await asyncio.sleep(KILLS_EVERY_S)
             await asyncio.to_thread(self.house.delete, "environments")
 
+    def _until_met(self, cell: Cell) -> None:
+        """Wait until some call has met the first faults; the verdict complains when none does."""
+        with contextlib.suppress(TimeoutError):
+            self.house.until(lambda: len(self.house.get("faults")) < len(cell.first), self.seconds)
+
     def _go_to(self, clock: str) -> None:
         """Move the twin's clock to shortly before an edge, by steps in which its schedule buys what the edge needs."""
+        if not self._day:
+            self._day = date.fromisoformat(self.house.get("clock")["now"][:10]) + timedelta(days=1)
         hours, minutes, _ = map(int, clock.split(":"))
         aim = hours * 60 + minutes
         for minute in range(aim // TICK_MINUTES * TICK_MINUTES - OPENING_MINUTES, aim, TICK_MINUTES):
-            self.house.put("clock", {"now": f"{DAY}T{minute // 60:02d}:{minute % 60:02d}:02+09:00"})
+            self.house.put("clock", {"now": f"{self._day}T{minute // 60:02d}:{minute % 60:02d}:02+09:00"})
             time.sleep(1.0)  # the schedule looks a few times a second
             self.house.until(lambda: not _busy(self.house))
-        self.house.put("clock", {"now": f"{DAY}T{clock}+09:00"})
+        self.house.put("clock", {"now": f"{self._day}T{clock}+09:00"})
 
 
 def _busy(house: House) -> bool:

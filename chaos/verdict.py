@@ -6,10 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from chaos.matrix import CONNECTION, HANDLER
 from chaos.questions import is_exact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from chaos.matrix import Cell
     from load.shopper import Asked
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 PROMISE_MS = 3_000
 DEADLINE_MS = 29_000  # API Gateway's
 NANO = 1_000_000_000
+UNFORESEEN = "error: internal"
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -25,7 +27,7 @@ class Books:
     """The accounts of all days at an instant in nano-dollars, and what Bedrock charged on demand, in tokens."""
 
     committed: int
-    spent: int
+    reserved: Mapping[str, int]  # of what is committed, what nobody has spent yet, by day
     limit: int
     charged_tokens: int
 
@@ -36,14 +38,16 @@ class Ledger:
 
     exact: int = 0
     estimated: int = 0  # of the exact, with a stream that broke before its usage came
-    missing: int = 0  # it could not be written and is in the log
+    logged: int = 0  # it could not be written and is in the log
+    missing: int = 0  # it is nowhere
     wrong: int = 0
 
     def __str__(self) -> str:
         if self.wrong:
             return f"{self.wrong} wrong"
         told = f"{self.exact} exact" + (f" ({self.estimated} estimated)" if self.estimated else "")
-        return told + (f", {self.missing} in the log only" if self.missing else "")
+        told += f", {self.logged} in the log only" if self.logged else ""
+        return told + (f", {self.missing} nowhere" if self.missing else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Verdict:
     """A cell in figures; `inexact` quotes what was wrong."""
 
     cell: Cell
+    met: int  # faults
     turns: int
     ended: int
     useful: int
@@ -58,9 +63,12 @@ class Verdict:
     worst_ms: float
     overshot: int
     answered_by: Mapping[str, int]
+    called: Collection[str]  # targets
     errors: Mapping[str, int]
     ledger: Ledger
     budget_held: bool
+    let_go: bool  # whether all that was reserved is spent or free again
+    at_rest: bool
     inexact: Sequence[str] = field(default_factory=tuple)
 
     @property
@@ -69,39 +77,62 @@ class Verdict:
         return self.with_text_in_time / self.turns if self.turns else 0.0
 
     @property
+    def _was_bought(self) -> bool:
+        return any(target.startswith("provisioned") for target in self.called)
+
+    @property
     def complaints(self) -> list[str]:
         """What must never be; nothing where the cell holds."""
-        found = []
-        if self.ended < self.turns:
-            found.append(f"{self.turns - self.ended} turns without an end")
-        if self.overshot:
-            found.append(f"{self.overshot} turns past the deadline")
-        if self.inexact:
-            found.append(f"{len(self.inexact)} inexact texts")
-        if self.ledger.wrong:
-            found.append(f"{self.ledger.wrong} wrong ledger lines")
-        if not self.budget_held:
-            found.append("the budget's counter is below what was spent")
-        return found
+        cell, unanswered = self.cell, self.turns - self.useful
+        unforeseen = self.errors.get(UNFORESEEN, 0)
+        judged = (
+            (not self.turns, "nothing was asked"),
+            (cell.scripted and not self.met, "no call met the fault"),
+            (cell.wants_bought and not self._was_bought, "what was bought by the hour was never called"),
+            (self.ended < self.turns, f"{self.turns - self.ended} turns without an end"),
+            (unanswered and not cell.cannot_answer, f"{unanswered} turns without a useful answer"),
+            (unforeseen, f"{unforeseen} turns with an error that nobody foresaw"),
+            (self.overshot, f"{self.overshot} turns past the deadline"),
+            (self.inexact, f"{len(self.inexact)} inexact texts"),
+            (self.ledger.wrong, f"{self.ledger.wrong} wrong ledger lines"),
+            (self.ledger.missing and cell.group != HANDLER, f"{self.ledger.missing} turns are in no books"),
+            (not self.budget_held, "the budget's counter is below what was spent"),
+            (not self.let_go and not cell.loses_accounts, "what was reserved is not let go"),
+            (not self.at_rest, "a model speaks, or a function runs, for nobody"),
+        )
+        return [complaint for wrong, complaint in judged if wrong]
 
 
-def of(cell: Cell, asked: Sequence[Asked], lines: Sequence[Mapping[str, Any]], before: Books, after: Books) -> Verdict:
-    """Judge a cell by its turns, by the ledger's lines of them, and by the accounts around it."""
-    ends = [it.turn.end for it in asked if it.turn.end is not None]
+def of(
+    cell: Cell,
+    asked: Sequence[Asked],
+    lines: Sequence[Mapping[str, Any]],
+    before: Books,
+    after: Books,
+    *,
+    met: int,
+    logged: Collection[str] = (),
+    at_rest: bool = True,
+) -> Verdict:
+    """Judge a cell by its turns, the ledger's lines of them, the turns that the log accounts for, and the accounts."""
     useful = [it for it in asked if it.turn.end is not None and it.turn.text.strip()]
     totals = [it.total_ms for it in asked if it.total_ms is not None]
     return Verdict(
         cell=cell,
+        met=met,
         turns=len(asked),
         ended=sum(not it.lost for it in asked),
         useful=len(useful),
         with_text_in_time=sum(it.first_text_ms is not None and it.first_text_ms <= PROMISE_MS for it in asked),
         worst_ms=max(totals, default=0.0),
-        overshot=sum(end["total_ms"] > DEADLINE_MS for end in ends),
+        overshot=0 if cell.cannot_answer else sum(total_ms > DEADLINE_MS for total_ms in totals),
         answered_by=dict(Counter(it.target for it in asked if it.target).most_common()),
+        called={attempt["target"] for it in asked if it.turn.end is not None for attempt in it.turn.end["attempts"]},
         errors=dict(Counter(it.outcome for it in asked if it.turn.end is None).most_common()),
-        ledger=ledger(asked, lines, after.charged_tokens - before.charged_tokens),
+        ledger=ledger(cell, asked, lines, logged, after.charged_tokens - before.charged_tokens),
         budget_held=budget_held(asked, before, after),
+        let_go=before.reserved == after.reserved,
+        at_rest=at_rest,
         inexact=[
             f"{it.planned.question}: {it.turn.text}"
             for it in useful
@@ -110,25 +141,36 @@ def of(cell: Cell, asked: Sequence[Asked], lines: Sequence[Mapping[str, Any]], b
     )
 
 
-def ledger(asked: Sequence[Asked], lines: Sequence[Mapping[str, Any]], charged_tokens: int) -> Ledger:
-    """Compare every end that tells of attempts with its line, and where no line is an estimate, all with the bill."""
+def ledger(
+    cell: Cell,
+    asked: Sequence[Asked],
+    lines: Sequence[Mapping[str, Any]],
+    logged: Collection[str],
+    charged_tokens: int,
+) -> Ledger:
+    """Compare every end that tells of attempts with its line, and where no line is an estimate, all with the bill.
+
+    A turn has one line; where its connection or its function died it may have run twice, and then one of them is it.
+    """
     known: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         known.setdefault(str(line["turn_id"]), []).append(line)
-    exact = estimated = missing = wrong = 0
+    once = cell.group not in (CONNECTION, HANDLER)
+    exact = estimated = told = missing = wrong = 0
     for end in (it.turn.end for it in asked if it.turn.end is not None and it.turn.end["attempts"]):
         found = known.get(end["turn_id"], [])
         if not found:
-            missing += 1
-        elif any(_agrees(end, line) for line in found):
+            told += end["turn_id"] in logged
+            missing += end["turn_id"] not in logged
+        elif any(_agrees(end, line) for line in found) and not (once and len(found) > 1):
             exact += 1
             estimated += bool(end["usage"]["estimated"])
         else:
             wrong += 1
-    whole = not (estimated or missing) and all(it.turn.end for it in asked)
+    whole = once and not (told or missing) and not any(_is_estimate(line) for line in lines)
     if whole and _tokens(lines) != charged_tokens:
         wrong += 1
-    return Ledger(exact, estimated, missing, wrong)
+    return Ledger(exact, estimated, told, missing, wrong)
 
 
 def budget_held(asked: Sequence[Asked], before: Books, after: Books) -> bool:
@@ -140,6 +182,10 @@ def budget_held(asked: Sequence[Asked], before: Books, after: Books) -> bool:
     ends = [it.turn.end for it in asked if it.turn.end is not None]
     told = sum(round(attempt["cost_usd"] * NANO) for end in ends for attempt in end["attempts"])
     return told <= after.committed - before.committed and after.committed <= after.limit
+
+
+def _is_estimate(line: Mapping[str, Any]) -> bool:
+    return any(attempt["estimated"] for attempt in line["attempts"])
 
 
 def _tokens(lines: Sequence[Mapping[str, Any]]) -> int:

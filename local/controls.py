@@ -162,6 +162,7 @@ class Controls:
             "executions": self._workflow.executions(),
             "notices": self._workflow.notices(),
             "faults": self._faults.listed(),
+            "faults_met": self._faults.met,
         }
 
     async def _route(self, request: Request) -> dict[str, Any]:

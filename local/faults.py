@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -98,6 +99,7 @@ class Faults:
 
     def __post_init__(self) -> None:
         self._faults: dict[str, Fault] = {}
+        self.met: Counter[str] = Counter()  # how often, by key, since the start
 
     def put(self, document: bytes, known: set[str]) -> None:
         """Script the faults of a JSON object beside those in force; raises FaultUnknown and then changes nothing."""
@@ -137,6 +139,7 @@ class Faults:
                     del self._faults[key]
                 else:
                     self._faults[key] = fault.model_copy(update={"count": fault.count - 1})
+            self.met[key] += 1
             return fault
         return None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench import fake_bedrock
 from bench.report import machine
 from peers.contenders import OURS
-from peers.scenarios import LIMIT_S
+from peers.scenarios import LIMIT_S, NOTHING, PATIENCE_S, PROMISE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,12 +73,13 @@ def verdicts(costs: Costs, results: Results) -> list[str]:
     if results:
         names = dict.fromkeys(name for by_peer in results.values() for name in by_peer)
         for name in names:
-            mine = [by_peer[name] for by_peer in results.values() if name in by_peer]
-            whole = sum(it.whole_share == 1 for it in mine)
-            in_time = sum(it.first_text_s is not None and it.first_text_s <= LIMIT_S for it in mine)
+            mine = [by_peer[name] for fault, by_peer in results.items() if fault != NOTHING and name in by_peer]
+            answered, silent = sum(it.answered for it in mine), sum(it.silent for it in mine)
             found.append(
-                f"{name}: in {whole} of {len(mine)} scenarios every answer was whole or said that it was not, in "
-                f"{in_time} the first text came within {LIMIT_S:g} s."
+                f"{name}: under {answered} of {len(mine)} faults every answer was whole or said what it was instead, "
+                f"under {len(mine) - answered - silent} some ended in an error, under {silent} some broke off without "
+                f"a word or never ended; under {sum(it.kept for it in mine)} every first text came within "
+                f"{PROMISE_S:g} s."
             )
     return found
 
@@ -112,10 +113,10 @@ def markdown(costs: Costs, results: Results, command: str, versions: Mapping[str
             "",
             "## Faults",
             "",
-            f"The twin's Bedrock, with the fast model as fallback of the quality model and a limit of {LIMIT_S:g} s. "
-            "To the first text, how the answers ended, and when. *whole* is the model's answer to the character, "
-            "*truncated* one that ends early and looks finished, *catalogue* and *deadline* are answers that say what "
-            "they are.",
+            "The twin's Bedrock, with the fast model as fallback of the quality model. A peer's call has a limit of "
+            f"{LIMIT_S:g} s, about what ours gives its first model; who asks waits {PATIENCE_S:g} s for the end. To "
+            "the first text, how the answers ended, and when. *whole* is the model's answer to the character, *truncated* "
+            "one that ends early and looks finished, *catalogue* and *deadline* are answers that say what they are.",
             "",
             *_table(("", *names), scenario_rows(results)),
         ]

@@ -33,7 +33,13 @@ if TYPE_CHECKING:
     from peers.contenders import Peer, Talk
 
 QUALITY, FAST = "ondemand-sonnet", "ondemand-haiku"
-LIMIT_S = 3.0
+PROMISE_S = 3.0  # to the first text
+LIMIT_S = 2.0  # of one call, as much as ours gives its first model: with it a fallback can still keep the promise
+PATIENCE_S = 10.0  # of who asks: what has not ended by then never does, for him
+NO_END = "no end"
+HONEST = ("whole", "catalogue", "deadline")  # an answer, or one that says what it is
+SILENT = ("truncated", "wrong", NO_END)
+NOTHING = "nothing fails"
 FORM = FORMS[2]  # a complex question: it goes to the quality model first
 AFTER = {"after_tokens": 3}
 DEAD = "dead primary, after the first three"
@@ -41,7 +47,7 @@ STEADY_ROUNDS, LEARNING = 8, 3
 OPTIONS = ("--environments", "1", "--quotas", "100", "--seed", "1", "--set", "TURNS_PER_MINUTE=6000")
 ALONE = ("--set", "CAPACITY_MODE=off", "--set", "ANSWER_CACHE=off")
 SCENARIOS: Mapping[str, dict[str, Any]] = {
-    "nothing fails": {},
+    NOTHING: {},
     "primary hangs": {QUALITY: {"fault": "hang"}},
     "both hang": {QUALITY: {"fault": "hang"}, FAST: {"fault": "hang"}},
     "stream cut after 3 tokens": {QUALITY: {"fault": "cut", **AFTER}},
@@ -55,7 +61,7 @@ SCENARIOS: Mapping[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer as who asked got it: `end` is whole, incomplete (and says so), truncated, wrong or an error's name."""
+    """One answer as who asked got it: `end` is one of HONEST or SILENT, or an error's name."""
 
     first_text_s: float | None
     total_s: float
@@ -85,10 +91,19 @@ class Result:
         return dict(Counter(it.end for it in self.answers).most_common())
 
     @property
-    def whole_share(self) -> float:
-        """Answers that were whole, or said that they were not."""
-        good = sum(it.end in ("whole", "catalogue", "incomplete") for it in self.answers)
-        return good / len(self.answers) if self.answers else 0.0
+    def kept(self) -> bool:
+        """Whether every answer's first text came within the promise."""
+        return all(it.first_text_s is not None and it.first_text_s <= PROMISE_S for it in self.answers)
+
+    @property
+    def answered(self) -> bool:
+        """Whether every answer was whole, or said what it was instead."""
+        return all(it.end in HONEST for it in self.answers)
+
+    @property
+    def silent(self) -> bool:
+        """Whether some answer looked whole and was not, or never ended."""
+        return any(it.end in SILENT for it in self.answers)
 
 
 def run(
@@ -123,7 +138,7 @@ def run(
 
 
 def of_peer(question: str, heard: Mapping[str, Any]) -> Answer:
-    """A peer's answer, judged: it never says that an answer is not whole, unless it raises."""
+    """A peer's answer, judged: it says that an answer is not whole by raising."""
     if heard["error"]:
         end = str(heard["error"])
     else:
@@ -133,17 +148,22 @@ def of_peer(question: str, heard: Mapping[str, Any]) -> Answer:
 
 def of_ours(asked: Asked) -> Answer:
     """Our answer, judged by its last frame and its text."""
+    if asked.total_ms is None or asked.total_ms > PATIENCE_S * 1000:
+        return Answer(_seconds(asked.first_text_ms), PATIENCE_S, NO_END)
     finish = str(asked.turn.end["finish"]) if asked.turn.end else ""
     exact = bool(finish) and is_exact(asked.planned.question, asked.turn.text, finish)
     end = asked.outcome if not finish else "wrong" if not exact else {"complete": "whole"}.get(finish, finish)
-    first = None if asked.first_text_ms is None else asked.first_text_ms / 1000
-    return Answer(first, (asked.total_ms or 0.0) / 1000, end)
+    return Answer(_seconds(asked.first_text_ms), asked.total_ms / 1000, end)
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _asking(peer: Peer, talk: Talk | None, house: House, chain: list[str]) -> Callable[[Sequence[str]], list[Answer]]:
     if talk is None:
         return lambda questions: asyncio.run(_shopper(house, questions))
-    talk.tell("begin", address=f"http://{HOST}:{house.port + 1}", chain=chain, limit_s=LIMIT_S)
+    talk.tell("begin", address=f"http://{HOST}:{house.port + 1}", chain=chain, limit_s=LIMIT_S, patience_s=PATIENCE_S)
     return lambda questions: [of_peer(it, talk.tell("ask", question=it)) for it in questions]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chaos import matrix, report, verdict
 from chaos.matrix import Cell
 from chaos.questions import A_NOTE, FORMS, Expected, is_exact, question
-from chaos.verdict import Books
+from chaos.verdict import Books, Verdict
 from load.schedule import Planned
 from load.shopper import Asked
 from local import answers
@@ -22,7 +22,7 @@ from local.faults import DEPENDENCIES, Faults
 from mangaassist.chat import phrases
 
 CELL = Cell("search", "hang", 0.3)
-BEFORE = Books(committed=100, spent=50, limit=10_000_000, charged_tokens=10)
+BEFORE = Books(committed=100, reserved={"SPEND#2026-11-27": 50}, limit=10_000_000, charged_tokens=10)
 AFTER = replace(BEFORE, committed=100 + 3_000, charged_tokens=10 + 30)
 
 
@@ -47,15 +47,37 @@ def answered(number: int = 0, **changes: Any) -> Asked:
     return Asked(Planned(0, 0, "", asked), first_text_ms=600, total_ms=2_010, posts=6, turn=turn)
 
 
-def line(number: int = 0, cost_nano_usd: int = 3_000) -> dict[str, Any]:
+def line(number: int = 0, cost_nano_usd: int = 3_000, *, estimated: bool = False) -> dict[str, Any]:
     usage = {"input_tokens": 20, "output_tokens": 10, "cache_read_tokens": 0, "cache_write_tokens": 0}
-    attempt = {"target": "ondemand-haiku", "outcome": "answered", "cost_nano_usd": cost_nano_usd} | usage
-    return {"turn_id": f"t{number}", "attempts": [attempt], "cost_nano_usd": cost_nano_usd}
+    attempt = {
+        "target": "ondemand-haiku",
+        "outcome": "answered",
+        "cost_nano_usd": cost_nano_usd,
+        "estimated": estimated,
+    }
+    return {"turn_id": f"t{number}", "attempts": [attempt | usage], "cost_nano_usd": cost_nano_usd}
+
+
+def judged(*given: Any, cell: Cell = CELL, met: int = 1, **known: Any) -> Verdict:
+    return verdict.of(cell, *given, met=met, **known)
+
+
+def failed_by_the_hour() -> dict[str, Any]:
+    return {"target": "provisioned-haiku", "outcome": "failed", "cost_nano_usd": 0, "estimated": False}
+
+
+def by_the_hour() -> Asked:
+    """A turn that what was bought failed, and the fast model answered."""
+    asked = answered()
+    assert asked.turn.end
+    attempts = [{"target": "provisioned-haiku", "outcome": "failed", "cost_usd": 0}, *asked.turn.end["attempts"]]
+    asked.turn.end["attempts"] = attempts
+    return asked
 
 
 def test_the_matrix_has_every_dependency_fault_and_share_once() -> None:
     cells = matrix.whole()
-    assert len(cells) == len(set(cells)) == len(matrix.GROUPS) * len(matrix.FAULTS) * 3 + 3 + 1 + 2
+    assert len(cells) == len(set(cells)) == len(matrix.GROUPS) * len(matrix.FAULTS) * 3 + 3 + 1 + 3
     assert set(matrix.quick()) <= set(cells)
     assert [cell.group for cell in cells if cell.silences] == ["posts (gateway)"] * 7
 
@@ -109,7 +131,7 @@ def test_a_word_too_many_in_a_beginning_is_seen() -> None:
 
 
 def test_a_cell_in_which_all_went_well_has_no_complaint() -> None:
-    result = verdict.of(CELL, [answered()], [line()], BEFORE, AFTER)
+    result = judged([answered()], [line()], BEFORE, AFTER)
     assert result.complaints == []
     assert (result.turns, result.ended, result.useful, result.in_time_share) == (1, 1, 1, 1.0)
     assert str(result.ledger) == "1 exact"
@@ -117,36 +139,47 @@ def test_a_cell_in_which_all_went_well_has_no_complaint() -> None:
     assert report.row(result)[-1] == "ok"
 
 
-def test_a_line_that_says_something_else_is_wrong_and_one_that_is_missing_is_told() -> None:
-    wrong = verdict.of(CELL, [answered()], [line(cost_nano_usd=2_999)], BEFORE, AFTER)
-    assert wrong.complaints == ["1 wrong ledger lines"]
-    missing = verdict.of(CELL, [answered()], [], BEFORE, AFTER)
-    assert str(missing.ledger) == "0 exact, 1 in the log only"
-    assert missing.complaints == []
+def test_a_line_that_says_something_else_and_one_too_many_are_wrong() -> None:
+    assert judged([answered()], [line(cost_nano_usd=2_999)], BEFORE, AFTER).complaints == ["1 wrong ledger lines"]
+    twice = replace(AFTER, charged_tokens=AFTER.charged_tokens + 30)
+    assert judged([answered()], [line(), line()], BEFORE, twice).complaints == ["1 wrong ledger lines"]
+
+
+def test_a_turn_that_ran_twice_may_have_two_lines() -> None:
+    dropped = Cell(matrix.CONNECTION, matrix.DROPPED, 1.0)
+    assert judged([answered()], [line(cost_nano_usd=0), line()], BEFORE, AFTER, cell=dropped).complaints == []
+
+
+def test_a_line_that_is_missing_is_in_the_log_or_a_complaint() -> None:
+    logged = judged([answered()], [], BEFORE, AFTER, logged={"t0"})
+    assert (str(logged.ledger), logged.complaints) == ("0 exact, 1 in the log only", [])
+    nowhere = judged([answered()], [], BEFORE, AFTER)
+    assert (str(nowhere.ledger), nowhere.complaints) == ("0 exact, 1 nowhere", ["1 turns are in no books"])
 
 
 def test_tokens_that_the_service_charged_and_no_line_has_are_seen_unless_something_was_estimated() -> None:
     more = replace(AFTER, charged_tokens=AFTER.charged_tokens + 1)
-    assert verdict.of(CELL, [answered()], [line()], BEFORE, more).ledger.wrong == 1
+    assert judged([answered()], [line()], BEFORE, more).ledger.wrong == 1
     guessed = answered(usage={"estimated": True})
-    assert str(verdict.of(CELL, [guessed], [line()], BEFORE, more).ledger) == "1 exact (1 estimated)"
+    assert str(judged([guessed], [line(estimated=True)], BEFORE, more).ledger) == "1 exact (1 estimated)"
 
 
 def test_a_counter_below_what_was_told_or_over_the_limit_breaks_the_budget() -> None:
     for after in (replace(AFTER, committed=BEFORE.committed + 2_999), replace(AFTER, limit=3_000)):
-        assert verdict.of(CELL, [answered()], [line()], BEFORE, after).complaints == [
+        assert judged([answered()], [line()], BEFORE, after).complaints == [
             "the budget's counter is below what was spent"
         ]
 
 
 def test_lost_late_and_inexact_turns_are_complaints() -> None:
-    lost, late, inexact = answered(1), answered(2, total_ms=29_500), answered(3)
-    lost.turn.end = None
+    lost, late, inexact = answered(1), answered(2), answered(3)
+    lost.turn.end, late.total_ms = None, 29_500
     inexact.turn.text += "!"
     after = replace(BEFORE, committed=1_000_000, charged_tokens=70)
     lines = [line(2), line(3)]
-    assert verdict.of(CELL, [lost, late, inexact], lines, BEFORE, after).complaints == [
+    assert judged([lost, late, inexact], lines, BEFORE, after).complaints == [
         "1 turns without an end",
+        "1 turns without a useful answer",
         "1 turns past the deadline",
         "1 inexact texts",
     ]
@@ -155,12 +188,43 @@ def test_lost_late_and_inexact_turns_are_complaints() -> None:
 def test_an_error_is_an_end_but_not_useful() -> None:
     refused = answered()
     refused.turn.end, refused.turn.error, refused.first_text_ms = None, {"code": "internal"}, None
-    result = verdict.of(CELL, [refused, answered(1)], [line(1)], BEFORE, AFTER)
+    result = judged([refused, answered(1)], [line(1)], BEFORE, AFTER)
     assert (result.ended, result.useful, result.errors, result.in_time_share) == (2, 1, {"error: internal": 1}, 0.5)
+    assert result.complaints == ["1 turns without a useful answer", "1 turns with an error that nobody foresaw"]
+
+
+def test_an_error_is_all_that_a_killed_function_leaves_and_no_deadline_holds_it() -> None:
+    killed, alive = answered(1), answered(2)
+    killed.turn.end, killed.turn.error, killed.total_ms = None, {"code": "lost"}, 31_000
+    reserved = replace(AFTER, reserved={"SPEND#2026-11-27": 51})
+    cell = Cell(matrix.HANDLER, matrix.KILLED, 1.0)
+    assert judged([killed, alive], [line(2)], BEFORE, reserved, cell=cell).complaints == []
+
+
+def test_a_cell_that_tests_nothing_is_no_good_one() -> None:
+    assert judged([], [], BEFORE, BEFORE, met=0).complaints == ["nothing was asked", "no call met the fault"]
+    bought = Cell(matrix.BOUGHT, "hang", 1.0)
+    unused = judged([answered()], [line()], BEFORE, AFTER, cell=bought)
+    assert unused.complaints == ["what was bought by the hour was never called"]
+
+
+def test_what_stays_reserved_or_goes_on_for_nobody_is_a_complaint() -> None:
+    kept = replace(AFTER, reserved={"SPEND#2026-11-27": 51})
+    assert judged([answered()], [line()], BEFORE, kept).complaints == ["what was reserved is not let go"]
+    assert judged([answered()], [line()], BEFORE, AFTER, at_rest=False).complaints == [
+        "a model speaks, or a function runs, for nobody"
+    ]
+
+
+def test_where_the_share_is_small_the_first_call_fails_for_certain() -> None:
+    rare, often = Cell("search", "hang", matrix.RARE), Cell("search", "hang", 0.3)
+    assert rare.first == {"search": {"fault": "hang", "count": 1}}
+    assert often.first == {}
 
 
 def test_the_page_of_docs_tells_all_cells_and_their_sum() -> None:
-    results = [verdict.of(cell, [answered()], [line()], BEFORE, AFTER) for cell in matrix.whole()]
+    lines = [line() | {"attempts": [failed_by_the_hour(), *line()["attempts"]]}]
+    results = [judged([by_the_hour()], lines, BEFORE, AFTER, cell=cell) for cell in matrix.whole()]
     text = report.markdown(results, "make chaos", shoppers=8, seconds=5)
     assert text.count("| ok |") == len(results)
     assert "100.00% came to an `end` or an `error`, 100.00% had a useful answer, 0 had an inexact text" in text

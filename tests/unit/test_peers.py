@@ -15,7 +15,7 @@ from local.chat import Turn
 from peers import report
 from peers.contenders import OURS
 from peers.costs import Cost
-from peers.scenarios import Answer, Result, of_ours, of_peer
+from peers.scenarios import PATIENCE_S, Answer, Result, of_ours, of_peer
 
 QUESTION = FORMS[2].format(number=1)
 WHOLE = answers.answer("", (answers.Said("user", QUESTION),))
@@ -63,7 +63,19 @@ def test_our_answer_is_held_to_the_same_text(finish: str, text: str, end: str) -
 
 def test_an_answer_that_never_ended_is_no_good_one() -> None:
     lost = Asked(Planned(0, 0, "", QUESTION), first_text_ms=None, total_ms=None, posts=0, turn=Turn(QUESTION, None))
-    assert Result([of_ours(lost), Answer(0.4, 2.0, "whole")]).whole_share == 0.5
+    result = Result([of_ours(lost), Answer(0.4, 2.0, "whole")])
+    assert (result.answered, result.silent, result.kept) == (False, True, False)
+
+
+def test_an_error_is_no_answer_and_no_silence() -> None:
+    result = Result([Answer(0.4, 2.0, "ReadTimeoutError")])
+    assert (result.answered, result.silent, result.kept) == (False, False, True)
+
+
+def test_everybody_waits_equally_long_for_an_end() -> None:
+    late = ours("complete", WHOLE)
+    late.total_ms = 1000 * PATIENCE_S + 1
+    assert of_ours(late) == Answer(0.4, PATIENCE_S, "no end")
 
 
 def test_a_row_tells_times_and_their_ratio_to_ours() -> None:
@@ -80,8 +92,9 @@ def test_a_scenario_tells_the_first_text_the_ends_and_when() -> None:
         ("both hang", "2.70 s; catalogue after 2.90 s", "no text; X after 3.00 s"),
     ]
     of_us, of_them = report.verdicts({}, results)
-    assert of_us.startswith(f"{OURS}: in 1 of 1 scenarios every answer was whole or said that it was not, in 1 the")
-    assert of_them.startswith("raw: in 0 of 1 scenarios")
+    assert of_us.startswith(f"{OURS}: under 1 of 1 faults every answer was whole or said what it was instead, under 0")
+    assert of_them.startswith("raw: under 0 of 1 faults every answer")
+    assert "under 1 some ended in an error, under 0 some broke off" in of_them
 
 
 def test_the_page_names_the_command_the_versions_and_every_contender() -> None:

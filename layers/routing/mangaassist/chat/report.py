@@ -19,6 +19,7 @@ from mangaassist.routing.policy import CATALOGUE
 from mangaassist.routing.router import BUDGET_GUARD
 
 KEPT_ANSWER = "kept_answer"  # the reason of a turn that another one had answered already
+UNSETTLED = "an account could not be settled"
 
 if TYPE_CHECKING:
     from mangaassist.capacity.use import Use
@@ -209,7 +210,7 @@ def unfinished(part: str) -> None:
 def unsettled(account: TurnAccount) -> None:
     """The ledger could not be written: its line goes to the log, from where it can be entered."""
     logger.error(
-        "an account could not be settled",
+        UNSETTLED,
         extra={
             "turn_id": account.turn_id,
             "lines": [attempt_fields(attempt) for attempt in account.attempts],
