@@ -127,9 +127,9 @@ load: ARGS =
 load: $(READY) ## Ask as many turns a second as shoppers would [ARGS="--rate 25 --seconds 60 --url ws://..."]
 	@$(BIN)/python -m load $(ARGS)
 
-soak: ARGS = --seconds 1800
+soak: ARGS =
 soak: $(READY) ## Load at half of what 2 cores hold for half an hour; fails when memory, threads or sockets grow [ARGS="--seconds 600"]
-	@$(BIN)/python -m load --rate 10 --steady --out .reports/soak.html $(ARGS)
+	@$(BIN)/python -m load --rate 10 --seconds 1800 --stalls 0.02 --steady --out .reports/soak.html $(ARGS)
 
 chaos: ARGS =
 chaos: $(READY) ## Let one thing after the other fail, and count what shoppers get [ARGS="--quick"]

@@ -43,6 +43,7 @@ class Cells:
     shoppers: int
     seconds: float
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _users: Iterator[int] = field(default_factory=itertools.count)
     _day: date | None = None  # of the twin's clock, once it has been moved: tomorrow, for it may only go forward
 
     def run(self, cell: Cell) -> Verdict:
@@ -74,7 +75,9 @@ class Cells:
         asked: list[Asked] = []
         async with httpx.AsyncClient(timeout=20) as client:
             tokens = TwinTokens(client, self.house.controls)
-            lines = [Line(self.house.url, tokens, f"chaos-{number}") for number in range(self.shoppers)]
+            # New ones each time: where the tables fail a place is not given back, and five of them are a user's all.
+            users = [f"chaos-{next(self._users)}" for _ in range(self.shoppers)]
+            lines = [Line(self.house.url, tokens, user) for user in users]
             for line in lines:
                 await line.open(time.monotonic() + 20)
             trouble = asyncio.create_task(self._trouble(cell))

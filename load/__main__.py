@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import httpx
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 SHARE = click.FloatRange(0, 1)
 WIDTH = 150  # where the output is no terminal
+STALLING, STALLS_AFTER_TOKENS = ("ondemand-sonnet", "ondemand-haiku"), 12
 TWIN = ("--quotas", "100", "--set", "CAPACITY_MODE=off", "--seed", "1")
 
 
@@ -62,6 +64,9 @@ class Hours(click.ParamType):
 @click.option("--complex", "complex_share", type=SHARE, default=0.1, help="Share of turns.")
 @click.option("--catalogue", "catalogue_share", type=SHARE, default=0.3, help="Share of turns.")
 @click.option("--drops", "drop_share", type=SHARE, default=0.02, help="Share whose connection is lost meanwhile.")
+@click.option(
+    "--stalls", "stall_share", type=SHARE, default=0.0, help="Share of model calls that stall in its own twin."
+)
 @click.option("--environments", type=click.IntRange(0, 64), default=2, help="Processes of its own twin's functions.")
 @click.option("--seed", type=int, default=1)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path(".reports/load.html"))
@@ -80,6 +85,7 @@ def main(
     complex_share: float,
     catalogue_share: float,
     drop_share: float,
+    stall_share: float,
     environments: int,
     seed: int,
     out: Path,
@@ -93,12 +99,14 @@ def main(
     given = tuple(line.strip() for line in tokens or () if line.strip())
     if given and not url:
         raise click.UsageError("--tokens are of a deployment: --url says which")
+    if url and stall_share:
+        raise click.UsageError("--stalls are of a twin that is started for the load: not with --url")
     shares = (complex_share, catalogue_share, drop_share)
     traffic = Traffic(25.0, seconds, warm_up_s, hours, think_s, turns_each, *shares)
     runs: list[tuple[Run, Outcome]] = []
     for rate in rates or (traffic.rate,):
         wanted = replace(traffic, rate=rate)
-        with _place(url, given, environments) as place:
+        with _place(url, given, environments, stall_share) as place:
             ran = _shown(place, wanted, seed)
         runs.append((ran, outcome.of(ran, wanted)))
     outcomes = [it for _, it in runs]
@@ -120,13 +128,17 @@ def main(
 
 
 @contextmanager
-def _place(url: str | None, tokens: tuple[str, ...], environments: int) -> Iterator[Place]:
+def _place(url: str | None, tokens: tuple[str, ...], environments: int, stall_share: float) -> Iterator[Place]:
     """The place that is meant, or a twin that is started for it."""
     if url:
         yield Place(url, tokens)
         return
     with own_twin(*TWIN, "--environments", str(environments)) as twin:
-        yield Place(f"ws://{HOST}:{twin.port}/live")
+        place = Place(f"ws://{HOST}:{twin.port}/live")
+        if stall_share:
+            fault = {"fault": "stall", "probability": stall_share, "after_tokens": STALLS_AFTER_TOKENS}
+            httpx.put(f"{place.controls}/faults", json=dict.fromkeys(STALLING, fault)).raise_for_status()
+        yield place
 
 
 def _shown(place: Place, traffic: Traffic, seed: int) -> Run:

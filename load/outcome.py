@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from load.shopper import Asked
 
 PROMISE_MS = 3_000
+NEVER = math.inf
+COMPLETE, CATALOGUE = "complete", "catalogue"  # as `end` has them: finish, target
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 BUSY_CORES = 0.85  # of all cores: nothing is left for more
 SETTLING_SHARE = 0.3  # of a run, after which memory, threads and sockets should not grow any more
@@ -42,10 +45,11 @@ class Outcome:
     ended_per_s: float
     shoppers: int
     reconnects: int
-    first_text_ms: dict[str, float | None]
+    first_text_ms: dict[str, float | None]  # a turn without any comes after all others
     total_ms: dict[str, float | None]
     late_ms: dict[str, float | None]
-    within_promise: float  # share of the turns that had text
+    within_promise: float  # share of all turns
+    answered: int  # whole, by a model or a kept answer
     posts_per_answer: float
     outcomes: dict[str, int]
     targets: dict[str, int]
@@ -59,9 +63,8 @@ class Outcome:
 
     @property
     def answered_share(self) -> float:
-        """Turns that a model or a kept answer served, of all that were counted."""
-        served = sum(count for target, count in self.targets.items() if target not in ("", "catalogue"))
-        return served / self.started if self.started else 0.0
+        """Whole answers of a model, or kept ones, of all turns that were counted."""
+        return self.answered / self.started if self.started else 0.0
 
     @property
     def failures(self) -> list[str]:
@@ -71,8 +74,8 @@ class Outcome:
 
     @property
     def growing(self) -> list[str]:
-        """What grew though it must not, in words; none where all was steady."""
-        return [
+        """What grew though it must not, or is not known, in words; none where all was steady."""
+        return [f"nothing is known of {name}" for name in STEADY if name not in self.drift] + [
             f"{name} grew from {began:.1f} to {ended:.1f}"
             for name, (began, ended) in self.drift.items()
             if ended - began > STEADY[name][1]
@@ -110,8 +113,8 @@ class Outcome:
 def of(run: Run, traffic: Traffic) -> Outcome:
     """Put a run in figures; all but `lost` is of its counted part."""
     counted = [asked for asked in run.asked if asked.planned.counts]
-    first = [asked.first_text_ms for asked in counted if asked.first_text_ms is not None]
-    total = [asked.total_ms for asked in counted if asked.total_ms is not None]
+    first = [NEVER if asked.first_text_ms is None else asked.first_text_ms for asked in counted]
+    total = [NEVER if asked.total_ms is None else asked.total_ms for asked in counted]
     began, ended = _within(run.samples, traffic.seconds)
     return Outcome(
         rate=traffic.rate,
@@ -125,6 +128,7 @@ def of(run: Run, traffic: Traffic) -> Outcome:
         total_ms=_percentiles(total),
         late_ms=_percentiles([asked.late_ms for asked in counted]),
         within_promise=sum(value <= PROMISE_MS for value in first) / len(first) if first else 0.0,
+        answered=sum(asked.outcome == COMPLETE and asked.target != CATALOGUE for asked in counted),
         posts_per_answer=sum(asked.posts for asked in counted) / len(counted) if counted else 0.0,
         outcomes=dict(Counter(asked.outcome for asked in counted).most_common()),
         targets=dict(Counter(asked.target for asked in counted).most_common()),
@@ -181,7 +185,7 @@ def _percentiles(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
+    return None if value in (None, NEVER) else round(value, 1)
 
 
 def _ended_within(asked: Sequence[Asked], seconds: float) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.report import machine
 from load import plots
-from load.outcome import PROMISE_MS
+from load.outcome import COMPLETE, PROMISE_MS
 from reporting.page import Page, Section, Table
 
 if TYPE_CHECKING:
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from load.run import Run
     from load.schedule import Traffic
 
+RAISED = "The emulated models' quotas are a hundred times those of their profiles, so that they limit nothing."
 COLUMNS = (
     "asked/s",
     "started/s",
     "first text p50 / p90 / p99",
     "in 3 s",
     "whole answer p50 / p99",
-    "by a model or kept",
+    "whole, by a model or kept",
     "errors",
     "lost",
     "posts/answer",
@@ -71,10 +72,12 @@ def limit(outcomes: Sequence[Outcome]) -> str:
     if broken is None:
         highest = outcomes[-1]
         return f"The limit was not reached at {highest.started_per_s:.0f} turns a second; {highest.limited_by(cores)}."
+    others = ", ".join(f"{count:,} as {name}" for name, count in broken.outcomes.items() if name != COMPLETE)
     return (
-        f"At {broken.started_per_s:.0f} turns a second {broken.answered_share:.0%} were served by a model or a kept "
-        f"answer and {broken.within_promise:.0%} had text within {PROMISE_MS // 1000} s. What limits is "
-        f"{broken.limited_by(cores)}. Whom no model could serve in time got the catalogue answer."
+        f"At {broken.started_per_s:.0f} turns a second {broken.answered_share:.0%} were served whole by a model or a "
+        f"kept answer and {broken.within_promise:.0%} had text within {PROMISE_MS // 1000} s"
+        + (f"; ended otherwise: {others}" if others else "")
+        + f". What limits is {broken.limited_by(cores)}."
     )
 
 
@@ -85,9 +88,9 @@ def document(outcomes: Sequence[Outcome], traffic: Traffic) -> dict[str, Any]:
 
 
 def page(runs: Sequence[tuple[Run, Outcome]], traffic: Traffic) -> Page:
-    """The report with plots; those are of the first run."""
+    """The report with plots of each run."""
     outcomes = [outcome for _, outcome in runs]
-    run, first = runs[0]
+    first = outcomes[0]
     figures = (
         ("started", f"{first.started_per_s:.1f}/s"),
         ("first text p50", f"{seconds(first.first_text_ms['p50'])} s"),
@@ -98,10 +101,14 @@ def page(runs: Sequence[tuple[Run, Outcome]], traffic: Traffic) -> Page:
     )
     sections = (
         Section("Runs", [described(traffic), limit(outcomes)], [Table("", COLUMNS, [row(it) for it in outcomes])]),
-        Section("Over time", (), plots.over_time(run, traffic.seconds)),
-        Section("Who answered", (), [_counts("Answered by", first.targets), _counts("Ended as", first.outcomes)]),
+        *(_section(run, outcome, traffic) for run, outcome in runs),
     )
     return Page("Load", verdict(outcomes), figures, sections, _where())
+
+
+def _section(run: Run, outcome: Outcome, traffic: Traffic) -> Section:
+    counts = [_counts("Answered by", outcome.targets), _counts("Ended as", outcome.outcomes)]
+    return Section(f"At {outcome.rate:g} turns a second", (), [*plots.over_time(run, traffic.seconds), *counts])
 
 
 def markdown(outcomes: Sequence[Outcome], traffic: Traffic, command: str, title: str = "Load") -> str:
@@ -119,9 +126,10 @@ def markdown(outcomes: Sequence[Outcome], traffic: Traffic, command: str, title:
         "|" + "---|" * len(COLUMNS),
         *(f"| {' | '.join(row(it))} |" for it in outcomes),
         "",
+        *([RAISED, ""] if any(it.twin_cores is not None for it in outcomes) else []),
         "All times are from the instant at which a question was to be asked, so that waiting for a connection or for",
-        "the answer before counts. A rate is held when nothing is lost or refused, 99 % are served by a model or a",
-        "kept answer, and 99 % have text within 3 s.",
+        "the answer before counts. A rate is held when nothing is lost or refused, 99 % are served whole by a model or",
+        "a kept answer, and 99 % of all have text within 3 s.",
         "",
         "What the processes held, as a mean of the first and of the last fifth of a run's last two thirds:",
         "",

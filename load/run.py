@@ -148,9 +148,11 @@ def _sample(at_s: float, figures: dict[str, Any], under_way: int) -> Sample:
 async def _rest(place: Place, client: httpx.AsyncClient) -> dict[str, int]:
     """What is left of connections and model streams once there was time for them to end."""
     until = time.monotonic() + REST_LIMIT_S
+    left = {"states that could not be read": 1}
     while True:
-        state = (await client.get(f"{place.controls}/state")).raise_for_status().json()
-        left = {"connections": len(state["connections"]), "model streams": state["emulator"]["active_streams"]}
+        with contextlib.suppress(httpx.HTTPError):
+            state = (await client.get(f"{place.controls}/state")).raise_for_status().json()
+            left = {"connections": len(state["connections"]), "model streams": state["emulator"]["active_streams"]}
         if not any(left.values()) or time.monotonic() > until:
             return {name: count for name, count in left.items() if count}
         await asyncio.sleep(0.5)

@@ -82,11 +82,6 @@ class Line:
         self._user = user
         self._connection: ClientConnection | None = None
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a connection, as far as is known."""
-        return self._connection is not None
-
     async def open(self, until: float) -> None:
         """Connect, again and again up to a monotonic instant; raises TimeoutError."""
         pause_s = FIRST_PAUSE_S

@@ -19,11 +19,18 @@ QUESTIONS = {SIMPLE: ["hi"], CATALOGUE: ["manga?"], COMPLEX: ["compare"]}
 TRAFFIC = Traffic(rate=40, seconds=60, warm_up_s=10)
 
 
-def asked(at_s: float, *, first_ms: float | None = 500, total_ms: float | None = 2_000, target: str = "m") -> Asked:
+def asked(
+    at_s: float,
+    *,
+    first_ms: float | None = 500,
+    total_ms: float | None = 2_000,
+    target: str = "m",
+    finish: str = "complete",
+) -> Asked:
     """A turn with an end, or a lost one when it has no total."""
     turn = Turn("?", None)
     if total_ms is not None:
-        turn.end = {"finish": "complete", "target": target}
+        turn.end = {"finish": finish, "target": target}
     planned = Planned(at_s, int(at_s), SIMPLE, "?")
     return Asked(planned, first_text_ms=first_ms, total_ms=total_ms, posts=6, turn=turn)
 
@@ -84,13 +91,21 @@ def test_a_run_that_served_all_in_time_holds() -> None:
         [asked(1, first_ms=4_000)],
         [asked(1, target="catalogue")],
         [asked(1, total_ms=None)],
+        [asked(1, first_ms=None)],
+        [asked(1, finish="deadline")],
     ],
-    ids=["late", "without a model", "lost"],
+    ids=["late", "without a model", "lost", "without text", "cut short"],
 )
 def test_a_run_with_late_or_missing_answers_does_not_hold(bad: list[Asked]) -> None:
     result = outcome.of(Run([asked(1), *bad]), TRAFFIC)
     assert not result.holds()
     assert "no rate was held" in report.verdict([result])
+
+
+def test_a_turn_without_text_comes_after_all_others() -> None:
+    result = outcome.of(Run([asked(1), asked(2), asked(3, first_ms=None)]), TRAFFIC)
+    assert (result.first_text_ms["p50"], result.first_text_ms["p99"]) == (500, None)
+    assert result.within_promise == pytest.approx(2 / 3)
 
 
 def test_a_lost_turn_fails_the_run_also_when_it_was_asked_while_it_warmed_up() -> None:
@@ -123,7 +138,9 @@ def test_functions_that_grow_once_they_have_settled_are_told_and_emulators_that_
     assert memory.startswith("MB of the functions' processes grew from 12")
     (sockets,) = growing([sample(at_s, 300, sockets=at_s) for at_s in range(61)])
     assert sockets.startswith("sockets of the functions' processes grew from ")
-    assert growing([sample(at_s, 100 + at_s) for at_s in range(2)]) == []
+    assert growing([sample(at_s, 100) for at_s in range(2)]) == [
+        f"nothing is known of {name}" for name in outcome.STEADY
+    ]
 
 
 def test_what_limits_is_told_by_who_is_busy() -> None:
