@@ -25,6 +25,8 @@ class Totals:
     turns: int
     ended: int
     useful: int
+    answerable: int  # turns of cells in which somebody is left to answer and can be heard
+    answered: int  # of them
     inexact: int
     overshot: int
     wrong_lines: int
@@ -38,11 +40,17 @@ class Totals:
             turns=sum(it.turns for it in verdicts),
             ended=sum(it.ended for it in verdicts),
             useful=sum(it.useful for it in verdicts),
+            answerable=sum(it.turns for it in verdicts if not it.cell.cannot_answer),
+            answered=sum(it.useful for it in verdicts if not it.cell.cannot_answer),
             inexact=sum(len(it.inexact) for it in verdicts),
             overshot=sum(it.overshot for it in verdicts),
             wrong_lines=sum(it.ledger.wrong for it in verdicts),
             broken_budgets=sum(not it.budget_held for it in verdicts),
         )
+
+    @property
+    def _answered_share(self) -> float:
+        return self.answered / self.answerable if self.answerable else 0.0
 
     def sentence(self) -> str:
         """The whole in a sentence."""
@@ -50,7 +58,9 @@ class Totals:
             return "Nothing was asked."
         return (
             f"Of {self.turns:,} turns in {self.cells} cells {self.ended / self.turns:.2%} came to an `end` or an "
-            f"`error`, {self.useful / self.turns:.2%} had a useful answer, {self.inexact} had an inexact text, "
+            f"`error`, {self.useful / self.turns:.2%} had a useful answer "
+            f"({self._answered_share:.2%} of those whose function was not killed and whose posts were not all "
+            f"refused), {self.inexact} had an inexact text, "
             f"{self.overshot} passed the deadline; {self.wrong_lines} ledger lines were wrong, and the counter of the "
             f"budget was too low {self.broken_budgets} times."
         )

@@ -127,7 +127,9 @@ def of(
         worst_ms=max(totals, default=0.0),
         overshot=0 if cell.cannot_answer else sum(total_ms > DEADLINE_MS for total_ms in totals),
         answered_by=dict(Counter(it.target for it in asked if it.target).most_common()),
-        called={attempt["target"] for it in asked if it.turn.end is not None for attempt in it.turn.end["attempts"]},
+        called=sorted(
+            {attempt["target"] for it in asked if it.turn.end is not None for attempt in it.turn.end["attempts"]}
+        ),
         errors=dict(Counter(it.outcome for it in asked if it.turn.end is None).most_common()),
         ledger=ledger(cell, asked, lines, logged, after.charged_tokens - before.charged_tokens),
         budget_held=budget_held(asked, before, after),
