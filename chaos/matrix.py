@@ -23,7 +23,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # what fails, and by which keys the t
 }
 FAULTS = ("throttle", "unavailable", "hang", "slow", "cut", "stall", "garbage", "denied")
 SHARES = (0.01, 0.3, 1.0)
-RARE = SHARES[0]  # where chance alone might bring none: the first call fails for certain
 MODELS = frozenset({"ondemand-sonnet", "ondemand-haiku", "provisioned-haiku", "sagemaker-custom"})
 BREAKS_AFTER_TOKENS = 12
 SLOW_MODEL = {"first_token_ms": 6_000.0, "token_ms": 60.0}
@@ -68,8 +67,8 @@ class Cell:
 
     @property
     def first(self) -> dict[str, dict[str, Any]]:
-        """What comes before, where the share is so small that chance alone might bring nothing: one fault each."""
-        return {key: fault | {"count": 1} for key, fault in self._faults.items()} if self.share == RARE else {}
+        """What comes before a share of calls, since chance alone might bring nothing: one fault each."""
+        return {key: fault | {"count": 1} for key, fault in self._faults.items()} if self.share < 1 else {}
 
     @property
     def _faults(self) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.report import machine
-from chaos.matrix import BREAKS_AFTER_TOKENS, RARE, SLOW_DEPENDENCY_MS, SLOW_MODEL
+from chaos.matrix import BREAKS_AFTER_TOKENS, SLOW_DEPENDENCY_MS, SLOW_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, second
         f"{shoppers} shoppers ask the twin over real WebSockets, one question after the other for {seconds:g} s, in "
         "Japanese and English, about orders, the catalogue and in depth, and hear their answers out; the trouble goes "
         "on until all are heard, or, where nothing could be posted, for as long as they ask. A percentage is that of "
-        f"the calls that fail by chance; where it is {RARE:.0%} the first call fails for certain. A slow model takes "
+        "the calls that fail by chance, after a first one that fails for certain. A slow model takes "
         f"{SLOW_MODEL['first_token_ms'] / 1000:g} s to its first token, another slow dependency "
         f"{SLOW_DEPENDENCY_MS:g} ms; a model's cut and stall come after {BREAKS_AFTER_TOKENS} tokens.",
         "",

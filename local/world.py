@@ -108,10 +108,14 @@ class World:
         account: dict[str, Any] = situation.get(f"SPEND#{day}", {})
         amounts = {name: account.get(name, 0) for name in ("committed_nano_usd", "spent_nano_usd", "attempts")}
         budget = view.policy.budget
-        allowed = [budget.allowed(hour * 60) for hour in range(24)]
+        allowed = [budget.allowed(hour * 60 + 59) for hour in range(24)]  # by each hour's end
+        local = now.astimezone(JST)
+        minute, committed = local.hour * 60 + local.minute, int(amounts["committed_nano_usd"])
+        tier = budget.tier(committed, minute)
+        going = {"pace": budget.pace(committed, minute), "tier": tier.name if tier else ""}
         return {
             "policy": {"name": view.policy.name, "version": view.policy_version},
-            "spend": {"day": day, **amounts, "limit_nano_usd": budget.daily_nano_usd, "allowed": allowed},
+            "spend": {"day": day, **amounts, "limit_nano_usd": budget.daily_nano_usd, "allowed": allowed} | going,
             "targets": {name: target.quality for name, target in view.policy.targets.items()},
             "windows": [
                 window.model_dump(include={"name", "start", "end", "target", "units"}) for window in view.policy.windows

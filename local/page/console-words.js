@@ -3,6 +3,7 @@
 export const WORDS = {
   ja: {
     title: "コンソール", chat: "チャットへ", other: "English", away: "ツインに接続できません。再試行しています。",
+    refused: (why) => `できません: ${why}`,
     clock: "日本時間", realTime: "実時間に戻す", moved: "動かした時計", unmoved: "実時間", dragHint: "時刻を動かす",
     money: "一日の予算", allowed: "この時刻までの許容(対数目盛)", spent: "使用済み", pace: (percent) => `ペース ${percent}%`,
     ofBudget: (spent, limit) => `$${limit} のうち $${spent}`,
@@ -10,7 +11,7 @@ export const WORDS = {
     mend: "すべて直す", ask: "質問する", turns: "ターンの流れ", noTurns: "まだターンがありません。上の質問を送ってください。",
     questions: [["簡単な質問", "送料はいくらですか?"], ["難しい質問", "『寄生獣』と『亜人』の主題を比べて、それぞれの結末が何を問いかけているか論じてください。"], ["カタログの質問", "料理の漫画をおすすめしてください"]],
     faultNames: { "": "正常", hang: "無応答", slow: "遅い", throttle: "混雑で拒否", unavailable: "停止", cut: "途中で切断", stall: "途中で停止", garbage: "壊れた応答", denied: "拒否" },
-    things: { dynamodb: "テーブル", search: "検索", gateway: "送信" },
+    things: { dynamodb: "テーブル", search: "検索", embeddings: "埋め込み", cache: "キャッシュ", gateway: "送信" },
     health: { open: (clock) => `遮断中(${clock} まで)`, failing: (count) => `失敗 ${count} 回`, well: "正常" },
     windows: { business: "日中", peak: "夜", serving: (units) => `${units} ユニット稼働中`, none: "なし", window: "時間帯" },
     waiting: "待ち", speaking: "応答", failed: "失敗", promise: "3 秒の約束", firstText: "最初の文字",
@@ -19,6 +20,7 @@ export const WORDS = {
   },
   en: {
     title: "Console", chat: "To the chat", other: "日本語", away: "The twin is out of reach. Trying again.",
+    refused: (why) => `Not possible: ${why}`,
     clock: "Time in Japan", realTime: "Back to real time", moved: "clock moved", unmoved: "real time", dragHint: "Move the time of day",
     money: "The day's money", allowed: "allowed by then (logarithmic)", spent: "spent", pace: (percent) => `pace ${percent}%`,
     ofBudget: (spent, limit) => `$${spent} of $${limit}`,
@@ -26,7 +28,7 @@ export const WORDS = {
     mend: "Mend everything", ask: "Ask", turns: "Turns in time", noTurns: "No turn yet: send one of the questions above.",
     questions: [["A simple question", "How much is shipping?"], ["A complex question", "Compare the themes of Parasyte and Ajin in depth, and explain why their endings differ."], ["About the catalogue", "Recommend me some cooking manga"]],
     faultNames: { "": "well", hang: "hangs", slow: "slow", throttle: "throttles", unavailable: "is down", cut: "breaks off", stall: "stalls midway", garbage: "sends garbage", denied: "denies" },
-    things: { dynamodb: "tables", search: "search", gateway: "posts" },
+    things: { dynamodb: "tables", search: "search", embeddings: "embeddings", cache: "cache", gateway: "posts" },
     health: { open: (clock) => `breaker open until ${clock}`, failing: (count) => `${count} failures`, well: "well" },
     windows: { business: "day", peak: "evening", serving: (units) => `${units} units serve`, none: "nothing", window: "window" },
     waiting: "waiting", speaking: "speaking", failed: "failed", promise: "promised 3 s", firstText: "first text",

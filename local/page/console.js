@@ -3,7 +3,8 @@
 
 import { Client } from "/client.js";
 import { WORDS } from "/console-words.js";
-import { lineOf, PROMISE_MS, scaleOf, shares, spendByHour } from "/turns.js";
+import { isSpoken, lineOf, PROMISE_MS, scaleOf, shares, spendByHour } from "/turns.js";
+import { clock as clockOf, iso, nextAt, partOfDay, parts } from "/windows.js";
 
 const EVERY_MS = 1000;
 const PATIENCE_MS = 5000;
@@ -13,12 +14,15 @@ const BREAKS_AFTER = { cut: 12, stall: 12 }; // tokens
 const SLOW = { first_token_ms: 5000, token_ms: 40 };
 const MODEL_FAULTS = ["", "hang", "slow", "throttle", "unavailable", "cut", "stall", "garbage", "denied"];
 const THING_FAULTS = ["", "hang", "throttle", "unavailable"];
-const THINGS = ["dynamodb", "search", "gateway"];
+const THINGS = ["dynamodb", "search", "embeddings", "cache", "gateway"];
+const UNKEPT_AFTER_MS = 5000; // what has ended and is in no ledger by then never will be: the tables fail
+const DAY_MINUTES = 1440;
 const LEAST_SHARE = 1e-6; // of the budget; the scale is logarithmic, because a twin spends little of it
 
 const $ = (id) => document.getElementById(id);
 const words = () => WORDS[document.documentElement.lang];
 const running = new Map(); // message id -> the client's turn, until the ledger has it
+const endedAt = new Map(); // message id -> when its end was first seen here
 let state = null;
 let lines = [];
 let dragging = false;
@@ -45,7 +49,9 @@ async function look() {
 }
 
 async function change(path, method, body) {
-  await fetch(path, { method, body: body && JSON.stringify(body), headers: { "content-type": "application/json" } });
+  const answer = await fetch(path, { method, body: body && JSON.stringify(body), headers: { "content-type": "application/json" } });
+  $("refused").hidden = answer.ok;
+  set($("refused"), answer.ok ? "" : words().refused((await answer.json()).error));
 }
 
 // ---- drawing
@@ -58,48 +64,49 @@ function draw() {
   drawTurns();
 }
 
-const minuteOf = (clock) => { const [hours, minutes] = clock.split(":").map(Number); return hours * 60 + minutes; };
-const clockOf = (ms) => new Date(ms + 9 * 3_600_000).toISOString().slice(11, 16);
-
 function drawClock() {
   const now = Date.parse(state.clock.now);
-  const minute = minuteOf(clockOf(now));
-  set($("now"), clockOf(now));
   set($("date"), state.clock.now.slice(0, 10));
   set($("moved"), state.clock.moved ? words().moved : words().unmoved);
-  if (!dragging) $("minute").value = minute;
-  $("minute").setAttribute("aria-valuetext", clockOf(now));
-  const shown = state.windows.map((it) => {
-    const serves = state.capacity[it.target] && state.capacity[it.target].until_s * 1000 > now;
-    const band = element("i", serves ? "serves" : "");
-    const [from, until] = [minuteOf(it.start), minuteOf(it.end) || 1440];
-    band.style.left = `${from / 14.4}%`;
-    band.style.width = `${(until - from) / 14.4}%`;
-    band.title = `${words().windows[it.name] ?? it.name} ${it.start}–${it.end}`;
-    return { band, it, serves };
-  });
-  $("windows").replaceChildren(...shown.map(({ band }) => band));
-  $("windows").setAttribute("aria-label", shown.map(({ band }) => band.title).join(", "));
-  fill($("capacity"), shown.map(({ it, serves }) => {
-    const what = serves ? words().windows.serving(state.capacity[it.target].units) : words().windows.none;
-    return item(`${words().windows[it.name] ?? it.name} ${it.start}–${it.end}: ${what}`, serves ? "good" : "");
+  if (!dragging) {
+    set($("now"), clockOf(now));
+    $("minute").value = Math.floor(partOfDay(now) * DAY_MINUTES);
+    $("minute").setAttribute("aria-valuetext", clockOf(now));
+  }
+  const shown = state.windows.map((it) => ({
+    it, name: `${words().windows[it.name] ?? it.name} ${it.start}–${it.end}`,
+    serves: Boolean(state.capacity[it.target]) && state.capacity[it.target].until_s * 1000 > now,
   }));
+  $("windows").replaceChildren(...shown.flatMap(({ it, name, serves }) => parts(it).map((part) => bandOf(part, name, serves))));
+  $("windows").setAttribute("aria-label", shown.map(({ name }) => name).join(", "));
+  fill($("capacity"), shown.map(({ it, name, serves }) => {
+    const what = serves ? words().windows.serving(state.capacity[it.target].units) : words().windows.none;
+    return item(`${name}: ${what}`, serves ? "good" : "");
+  }));
+}
+
+function bandOf({ from, to }, name, serves) {
+  const band = element("i", serves ? "serves" : "");
+  band.style.left = `${100 * from}%`;
+  band.style.width = `${100 * (to - from)}%`;
+  band.title = name;
+  return band;
 }
 
 const usd = (nano, digits) => (nano / 1e9).toFixed(digits);
 
 function drawMoney() {
-  const { day, committed_nano_usd: committed, limit_nano_usd: limit, allowed } = state.spend;
-  const hour = Number(clockOf(Date.parse(state.clock.now)).slice(0, 2));
-  const pace = (100 * committed) / limit / allowed[hour];
-  set($("spent"), words().ofBudget(usd(committed, 4), usd(limit, 0)));
-  set($("pace"), words().pace(pace < 10 ? pace.toFixed(2) : pace.toFixed(0)));
-  $("pace").dataset.tier = pace >= 90 ? "bad" : pace >= 75 ? "warn" : "";
+  const { day, spent_nano_usd: used, limit_nano_usd: limit, allowed, tier } = state.spend;
+  const hour = Math.floor(partOfDay(Date.parse(state.clock.now)) * 24);
+  const pace = 100 * state.spend.pace;
+  set($("spent"), words().ofBudget(usd(used, 4), usd(limit, 0)));
+  set($("pace"), words().pace(pace < 10 ? pace.toFixed(2) : pace.toFixed(0)) + (tier ? ` (${tier})` : ""));
+  $("pace").dataset.tier = tier ? "bad" : "";
   const spent = spendByHour(lines, day, hour, limit);
   const height = (share) => 1 - Math.max(0, Math.log10(Math.max(share, LEAST_SHARE) / LEAST_SHARE) / -Math.log10(LEAST_SHARE));
   const path = (values) => values.map((value, at) => `${at ? "L" : "M"}${at * 10 + 10},${4 + 84 * height(value)}`).join(" ");
   $("curve").replaceChildren(curve(path(allowed), "allowed"), curve(path(spent), "spent"), mark(hour * 10 + 10));
-  $("curve").setAttribute("aria-label", `${words().ofBudget(usd(committed, 4), usd(limit, 0))}, ${$("pace").textContent}`);
+  $("curve").setAttribute("aria-label", `${$("spent").textContent}, ${$("pace").textContent}`);
 }
 
 function drawShares() {
@@ -112,7 +119,9 @@ function drawShares() {
   }));
 }
 
-const family = (target) => (target.endsWith("sonnet") ? "quality" : target.endsWith("haiku") ? "fast" : target === "catalogue" ? "none" : "own");
+const family = (target) => (
+  target.endsWith("sonnet") ? "quality" : target.endsWith("haiku") ? "fast" : ["catalogue", "error"].includes(target) ? "none" : "own"
+);
 
 function drawSwitches() {
   const targets = Object.keys(state.targets);
@@ -162,7 +171,7 @@ async function switchFault(key, fault) {
 
 function drawTurns() {
   const shown = lines.slice(0, SHOWN_TURNS);
-  for (const [id, turn] of running) if (turn.error || lines.some((it) => it.id === turn.id)) running.delete(id);
+  for (const [id, turn] of running) if (isOver(id, turn)) running.delete(id);
   const scale = scaleOf(shown);
   $("none").hidden = shown.length + running.size > 0;
   fill($("turns"), [...[...running.values()].map(runningRow), ...shown.map((it) => rowOf(it, scale))]);
@@ -170,6 +179,11 @@ function drawTurns() {
     key("waiting", words().waiting), key("quality", words().speaking), key("failed", words().failed),
     key("first", words().firstText), key("promise", words().promise),
   ]);
+}
+
+function isOver(id, turn) {
+  if (turn.end && !endedAt.has(id)) endedAt.set(id, Date.now());
+  return turn.error || lines.some((it) => it.id === turn.id) || Date.now() - endedAt.get(id) > UNKEPT_AFTER_MS;
 }
 
 function runningRow(turn) {
@@ -191,7 +205,7 @@ function rowOf(line, scale) {
   };
   for (const it of line.attempts) {
     const said = `${it.target}: ${it.outcome}, ${seconds(it.until - it.from)} s`;
-    const went = it.outcome === "answered" ? "" : " failed";
+    const went = isSpoken(it.outcome) ? "" : " failed";
     place(`attempt waiting${went}`, it.from, it.speaksFrom ?? it.until, said);
     if (it.speaksFrom !== null) place(`attempt ${family(it.target)}${went}`, it.speaksFrom, it.until, said);
   }
@@ -255,11 +269,10 @@ const client = new Client({ user: "console", changed: () => {}, state: () => {},
 $("language").addEventListener("click", () => speak(document.documentElement.lang === "ja" ? "en" : "ja"));
 $("mend").addEventListener("click", () => change("/twin/faults", "DELETE"));
 $("real").addEventListener("click", () => change("/twin/clock", "DELETE"));
-$("minute").addEventListener("input", () => { dragging = true; set($("now"), clockOf(($("minute").valueAsNumber - 540) * 60_000)); });
+const draggedTo = () => nextAt($("minute").valueAsNumber, Date.parse(state.clock.now)); // forward only, as time goes
+$("minute").addEventListener("input", () => { dragging = true; set($("now"), clockOf(draggedTo())); });
 $("minute").addEventListener("change", async () => {
-  const minute = $("minute").valueAsNumber;
-  const clock = `${String(Math.floor(minute / 60)).padStart(2, "0")}:${String(minute % 60).padStart(2, "0")}:00`;
-  await change("/twin/clock", "PUT", { now: `${state.clock.now.slice(0, 10)}T${clock}+09:00` });
+  await change("/twin/clock", "PUT", { now: iso(draggedTo()) });
   dragging = false;
 });
 

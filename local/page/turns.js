@@ -29,12 +29,14 @@ export function lineOf(turn) {
 
 export const scaleOf = (lines) => Math.max(SHORTEST_MS, ...lines.map((it) => it.total));
 
-// Who answered: the last attempt that was answered, a kept answer, or else the catalogue.
+export const isSpoken = (outcome) => ["answered", "cancelled", "deadline", "length"].includes(outcome);
+
+// Who answered: the last attempt that was answered, a kept answer, or else the catalogue; nobody where it was an error.
 function answeredBy(turn) {
+  if (turn.finish === "error") return "error";
   if (turn.kept) return "kept";
   const last = turn.attempts.at(-1);
-  const spoke = last && ["answered", "cancelled", "deadline", "length"].includes(last.outcome);
-  return spoke && turn.finish !== "catalogue" ? last.target : "catalogue";
+  return last && isSpoken(last.outcome) && turn.finish !== "catalogue" ? last.target : "catalogue";
 }
 
 export function shares(lines) {

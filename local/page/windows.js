@@ -72,11 +72,16 @@ function moments(window, now) {
   const [start, end] = [minuteOf(window.start), minuteOf(window.end)];
   const wanted = { buys: start - BOUGHT_BEFORE, starts: start, ends: end, gone: end + 1 };
   return Object.entries(wanted).map(([name, minute]) => {
-    const today = midnight(now) + ((minute + DAY_MINUTES) % DAY_MINUTES) * MINUTE_MS;
-    const at = today > now ? today : today + DAY_MS;
+    const at = nextAt(minute, now);
     const isMidnight = minute === DAY_MINUTES; // the end of one day rather than the beginning of the next
     return { name, at, label: isMidnight ? "24:00" : clock(at), tomorrow: midnight(isMidnight ? at - 1 : at) > now };
   });
+}
+
+// The next instant at which it is so many minutes after midnight.
+export function nextAt(minute, now) {
+  const today = midnight(now) + ((minute + DAY_MINUTES) % DAY_MINUTES) * MINUTE_MS;
+  return today > now ? today : today + DAY_MS;
 }
 
 // A window as parts of the day; one that crosses midnight is two.

@@ -207,6 +207,7 @@ def test_a_defect_in_a_turn_ends_it_with_a_reference_and_the_message_may_be_aske
     assert (frames[-1]["code"], frames[-1]["turn_id"]) == ("internal", frames[0]["turn_id"])
     assert frames[-1]["reference"]
     assert house.world.answered == {}
+    assert house.world.accounts[-1].finish == "error"
 
 
 def test_a_ping_is_answered() -> None:

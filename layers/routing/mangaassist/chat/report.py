@@ -19,13 +19,13 @@ from mangaassist.routing.policy import CATALOGUE
 from mangaassist.routing.router import BUDGET_GUARD
 
 KEPT_ANSWER = "kept_answer"  # the reason of a turn that another one had answered already
+FAILED = "error"
 UNSETTLED = "an account could not be settled"
 
 if TYPE_CHECKING:
     from mangaassist.capacity.use import Use
     from mangaassist.chat.turn import Turn
     from mangaassist.money.ledger import Attempt
-    from mangaassist.routing.failover import Progress
     from mangaassist.routing.router import Route
 
 
@@ -55,7 +55,7 @@ def account(turn: Turn) -> TurnAccount:
         user_class=turn.shopper.user_class,
         reason=turn.route.reason,
         kind=turn.route.kind,
-        finish=turn.progress.finish,
+        finish=_finish(turn),
         first_text_ms=first_text_ms(turn),
         total_ms=total_ms(turn),
         attempts=tuple(turn.progress.attempts),
@@ -63,6 +63,11 @@ def account(turn: Turn) -> TurnAccount:
         kept=turn.findings.kept.how if turn.findings.kept else "",
         tier=turn.route.tier,
     )
+
+
+def _finish(turn: Turn) -> str:
+    """How it ended; an unknown failure ends in an error, whatever the chain had come to."""
+    return turn.progress.finish if turn.reference is None else FAILED
 
 
 def turn(turn: Turn, logged_percent: int = 100) -> None:
@@ -100,7 +105,7 @@ def _log(turn: Turn, cost_nano_usd: int, *, stands_for: float) -> None:
             "tier": turn.route.tier,
             "pace": round(turn.route.pace, 3),
             "score": round(turn.route.score, 3),
-            "finish": progress.finish,
+            "finish": _finish(turn),
             "target": progress.target,
             "attempts": [f"{attempt.target}:{attempt.outcome}" for attempt in progress.attempts],
             "passed_over": [f"{target}:{why}" for target, why in progress.passed_over],
@@ -122,23 +127,24 @@ def _measure_chain(turn: Turn) -> None:
     """Who answered, and how deep the chain was walked for it."""
     progress, policy = turn.progress, turn.view.policy
     measure(Metric.Attempts, len(progress.attempts))
-    _measure_targets(progress)
+    _measure_targets(turn)
     if len(progress.attempts) > 1:
         measure(Metric.Fallbacks)
     answered_by = policy.targets.get(progress.target)
     if turn.route.complex and answered_by and answered_by.quality == "fast":
         measure(Metric.Downgrades)
-    if progress.target == CATALOGUE:
+    if progress.target == CATALOGUE and turn.reference is None:
         measure(Metric.CatalogueAnswers)
 
 
-def _measure_targets(progress: Progress) -> None:
-    """What each target had to do with the turn."""
+def _measure_targets(turn: Turn) -> None:
+    """What each target had to do with the turn; an error is nobody's answer."""
+    progress = turn.progress
     costs = {progress.target: 0}
     for attempt in progress.attempts:
         costs[attempt.target] = costs.get(attempt.target, 0) + attempt.cost_nano_usd
     for target, cost_nano_usd in costs.items():
-        answers = int(target == progress.target)
+        answers = int(target == progress.target and turn.reference is None)
         measure_by({Metric.Answers: answers, Metric.AttemptCostNanoUsd: cost_nano_usd}, target=target)
 
 
