@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,19 +17,35 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_the_quick_cells_hold_and_are_told(tmp_path: Path) -> None:
+def run(tmp_path: Path, word: str) -> tuple[dict[str, Any], str]:
+    """Run the quick cells with a word in their names; their document, and the page for docs."""
     out, markdown = tmp_path / "chaos.json", tmp_path / "reliability.md"
-    options = ["--quick", "--only", "model", "--shoppers", "4", "--seconds", "3"]
-    command = [sys.executable, "-m", "chaos", *options]
-    ran = subprocess.run(
-        [*command, "--out", str(out), "--write", str(markdown)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    options = ["--quick", "--only", word, "--shoppers", "4", "--seconds", "3", "--out", str(out)]
+    command = [sys.executable, "-m", "chaos", *options, "--write", str(markdown)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    document = json.loads(out.read_text("utf-8"))
+    document: dict[str, Any] = json.loads(out.read_text("utf-8"))
+    return document, markdown.read_text("utf-8")
+
+
+def test_models_that_fail_are_replaced_and_it_is_told(tmp_path: Path) -> None:
+    document, page = run(tmp_path, "model")
     totals = document["totals"]
     assert totals["turns"] == totals["ended"] == totals["useful"] >= 8
     assert totals["inexact"] == totals["wrong_lines"] == totals["broken_budgets"] == totals["overshot"] == 0
     by_cell = {cell["name"]: cell["answered_by"] for cell in document["cells"]}
     assert "ondemand-sonnet" not in by_cell["quality model: cut, 100%"]
     assert "catalogue" in by_cell["all models on demand: hang, 100%"]
-    assert "100.00% came to an `end`" in markdown.read_text("utf-8")
+    assert "100.00% came to an `end`" in page
+
+
+def test_turns_whose_tables_fail_are_answered_all_the_same(tmp_path: Path) -> None:
+    document, _ = run(tmp_path, "tables")
+    assert document["totals"]["turns"] == document["totals"]["useful"] >= 4
+
+
+def test_turns_whose_function_is_killed_are_told_so(tmp_path: Path) -> None:
+    document, _ = run(tmp_path, "killed")
+    (cell,) = document["cells"]
+    assert cell["ended"] == cell["turns"]
+    assert set(cell["errors"]) <= {"error: turn_lost"}
