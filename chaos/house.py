@@ -6,23 +6,28 @@ import json
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import httpx
 
-from chaos.matrix import BOUGHT, CLOCK
+from chaos.matrix import BOUGHT, BUDGET, CLOCK, SMALL_BUDGET_USD
 from chaos.verdict import TOKENS, Books
 from local.aws import INSIDER
 from local.invoke import HOST, ROOT, own_twin
 from mangaassist.chat.report import UNSETTLED
+from mangaassist.routing.policy import preset_document
 from tools.place import TWIN_REGION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mypy_boto3_dynamodb import DynamoDBClient
+
 OPTIONS = ("--environments", "2", "--quotas", "100", "--seed", "1", "--set", "TURNS_PER_MINUTE=6000")
 FAILING = ("--endpoint", "starting_s=0", "--set", "ANSWER_CACHE=redis", "--set", "CAPACITY_MODE=off")
+POOR = ("--set", "CAPACITY_MODE=off")  # no hours that are paid for already
 READY_S = 20.0
 MOST_LINES = 1_000
 TWIN_FOLDER = ROOT / ".twin"
@@ -106,16 +111,25 @@ class House:
         for _ in old:
             self.delete("environments")
         self.until(lambda: len(self._fresh(old)) == len(old))
-        tables = boto3.client(
+        for key in self.get("state")["situation"]:
+            if key.startswith("HEALTH#"):
+                self._tables.delete_item(TableName="SituationTable", Key={"pk": {"S": "NOW"}, "sk": {"S": key}})
+
+    def spend_at_most(self, daily_usd: str) -> None:
+        """Put a policy in force whose day may cost so much."""
+        document = json.loads(preset_document("current")) | {"budget": {"daily_usd": daily_usd}}
+        row = {"pk": {"S": "NOW"}, "sk": {"S": "POLICY"}, "version": {"N": "1"}}
+        self._tables.put_item(TableName="SituationTable", Item=row | {"document": {"S": json.dumps(document)}})
+
+    @cached_property
+    def _tables(self) -> DynamoDBClient:
+        return boto3.client(
             "dynamodb",
             TWIN_REGION,
             endpoint_url=f"http://{HOST}:{self.port + 1}",
             aws_access_key_id=INSIDER,
             aws_secret_access_key=INSIDER,
         )
-        for key in self.get("state")["situation"]:
-            if key.startswith("HEALTH#"):
-                tables.delete_item(TableName="SituationTable", Key={"pk": {"S": "NOW"}, "sk": {"S": key}})
 
     def _fresh(self, old: set[int]) -> set[int]:
         return {it["pid"] for it in self.get("environments")["environments"]} - old
@@ -129,8 +143,17 @@ class House:
             time.sleep(0.1)
 
 
+def _options(group: str) -> tuple[str, ...]:
+    if group in (CLOCK, BOUGHT):
+        return ()
+    return POOR if group == BUDGET else FAILING
+
+
 @contextmanager
 def house(group: str) -> Iterator[House]:
     """A twin for the cells of a group."""
-    with own_twin(*OPTIONS, *(() if group in (CLOCK, BOUGHT) else FAILING)) as twin:
-        yield House(twin.port)
+    with own_twin(*OPTIONS, *_options(group)) as twin:
+        found = House(twin.port)
+        if group == BUDGET:
+            found.spend_at_most(SMALL_BUDGET_USD)
+        yield found

@@ -28,8 +28,9 @@ BREAKS_AFTER_TOKENS = 12
 SLOW_MODEL = {"first_token_ms": 6_000.0, "token_ms": 60.0}
 SLOW_DEPENDENCY_MS = 300.0
 
-CONNECTION, HANDLER, CLOCK = "connection", "handler", "clock"
-DROPPED, KILLED = "dropped mid-turn", "killed mid-turn"
+CONNECTION, HANDLER, CLOCK, BUDGET = "connection", "handler", "clock", "budget"
+DROPPED, KILLED, SPENT = "dropped mid-turn", "killed mid-turn", "runs out"
+SMALL_BUDGET_USD = "0.001"  # what two answers at a time reserve, and ten cost
 EDGES = {  # and when the asking begins
     "09:00, night to business": "08:59:50",
     "18:00, business to peak": "17:59:50",
@@ -58,7 +59,7 @@ class Cell:
     @property
     def name(self) -> str:
         """What to call it."""
-        return f"{self.group}: {self.fault}" + ("" if self.group in (CLOCK, HANDLER) else f", {self.share:.0%}")
+        return f"{self.group}: {self.fault}" + ("" if self.group in (CLOCK, HANDLER, BUDGET) else f", {self.share:.0%}")
 
     @property
     def scripted(self) -> dict[str, dict[str, Any]]:
@@ -99,7 +100,8 @@ def whole() -> list[Cell]:
     """Every cell, by group."""
     scripted = [Cell(group, fault, share) for group in GROUPS for fault in FAULTS for share in SHARES]
     dropped = [Cell(CONNECTION, DROPPED, share) for share in SHARES]
-    return [*scripted, *dropped, Cell(HANDLER, KILLED, 1.0), *(Cell(CLOCK, edge, 1.0) for edge in EDGES)]
+    alone = [Cell(HANDLER, KILLED, 1.0), Cell(BUDGET, SPENT, 1.0)]
+    return [*scripted, *dropped, *alone, *(Cell(CLOCK, edge, 1.0) for edge in EDGES)]
 
 
 def quick() -> list[Cell]:

@@ -108,7 +108,8 @@ def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, second
         "The last column is `ok` when a call met the fault, every turn came to its end within the deadline and to a "
         "useful answer (but for killed functions, and where nothing can be posted), each text is exact (a model's "
         "answer to the character, however many models it took), no ledger line is wrong or missing, the counter that "
-        "guards the budget has all that was spent and nothing that nobody holds, and nothing goes on for nobody.",
+        "guards the budget has all that was spent, not more than the day may cost and nothing that nobody holds, and "
+        "nothing goes on for nobody.",
     ]
     for group in dict.fromkeys(it.cell.group for it in verdicts):
         rows = [f"| {' | '.join(row(it))} |" for it in verdicts if it.cell.group == group]

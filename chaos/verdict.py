@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chaos.matrix import CONNECTION, HANDLER
+from chaos.matrix import BUDGET, CONNECTION, HANDLER
 from chaos.questions import is_exact
+from mangaassist.routing.policy import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -89,6 +90,7 @@ class Verdict:
             (not self.turns, "nothing was asked"),
             (cell.scripted and not self.met, "no call met the fault"),
             (cell.wants_bought and not self._was_bought, "what was bought by the hour was never called"),
+            (cell.group == BUDGET and not self.answered_by.get(CATALOGUE), "the money did not run out"),
             (self.ended < self.turns, f"{self.turns - self.ended} turns without an end"),
             (unanswered and not cell.cannot_answer, f"{unanswered} turns without a useful answer"),
             (unforeseen, f"{unforeseen} turns with an error that nobody foresaw"),

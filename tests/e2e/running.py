@@ -20,6 +20,8 @@ import httpx
 from botocore.config import Config
 from websockets.sync.client import ClientConnection, connect
 
+from mangaassist.routing.policy import preset_document
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -64,6 +66,12 @@ class Running:
         answer = httpx.delete(f"{self.page}/twin/{path}", timeout=10)
         answer.raise_for_status()
         return answer.json()
+
+    def put_policy(self, **changes: Any) -> None:
+        """Put the preset with these parts changed in force."""
+        document = json.dumps(json.loads(preset_document("current")) | changes)
+        row = {"pk": {"S": "NOW"}, "sk": {"S": "POLICY"}, "version": {"N": "1"}, "document": {"S": document}}
+        self.client("dynamodb").put_item(TableName="SituationTable", Item=row)
 
     def token(self, user: str) -> str:
         """A token for a shopper."""

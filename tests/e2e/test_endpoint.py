@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mangaassist.routing.policy import preset_document
 from tests.e2e.conftest import OFF_PEAK, ask
 from tests.e2e.running import Running, running
 
@@ -26,11 +24,7 @@ def hosted() -> Iterator[Running]:
     options = ("--set", "TURNS_PER_MINUTE=6000", "--set", "ANSWER_CACHE=off", "--pace", "0.3")
     with running(*options, "--endpoint", "starting_s=0") as twin:
         twin.put("clock", {"now": OFF_PEAK})
-        document = json.loads(preset_document("current"))
-        document |= {"breaker": {"failures": 100}, "limits": {"situation_ttl_ms": 1, "stall_ms": 600}}
-        row = {"pk": {"S": "NOW"}, "sk": {"S": "POLICY"}, "version": {"N": "1"}}
-        policy = {"document": {"S": json.dumps(document)}}
-        twin.client("dynamodb").put_item(TableName="SituationTable", Item=row | policy)
+        twin.put_policy(breaker={"failures": 100}, limits={"situation_ttl_ms": 1, "stall_ms": 600})
         yield twin
 
 

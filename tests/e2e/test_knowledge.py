@@ -16,7 +16,6 @@ from mangaassist.knowledge.index import Index
 from mangaassist.knowledge.search import Search
 from mangaassist.knowledge.shelf import Shelf
 from mangaassist.routing import question
-from mangaassist.routing.policy import preset_document
 from mangaassist.signing import SdkSigner, SearchSigner
 from mangaassist.transport import Transport
 from tests.e2e.conftest import OFF_PEAK, ask, charges, until
@@ -41,12 +40,8 @@ def shop() -> Iterator[Running]:
     """A twin with its cache on, whose turns wait long for knowledge and for each other: many share one interpreter."""
     with running("--set", "TURNS_PER_MINUTE=6000", "--pace", "0.3") as twin:
         twin.put("clock", {"now": OFF_PEAK})
-        document = json.loads(preset_document("current"))
-        document["knowledge"] = {"cache_ms": 5_000, "lookup_ms": 5_000, "same_question_wait_ms": 5_000}
-        document["limits"] = {"first_text_ms": 10_000}
-        row = {"pk": {"S": "NOW"}, "sk": {"S": "POLICY"}, "version": {"N": "1"}}
-        policy = {"document": {"S": json.dumps(document)}}
-        twin.client("dynamodb").put_item(TableName="SituationTable", Item=row | policy)
+        patient = {"cache_ms": 5_000, "lookup_ms": 5_000, "same_question_wait_ms": 5_000}
+        twin.put_policy(knowledge=patient, limits={"first_text_ms": 10_000})
         yield twin
 
 

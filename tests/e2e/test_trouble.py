@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mangaassist.routing.policy import preset_document
 from tests.e2e.conftest import OFF_PEAK, PEAK, Answer, ask, charges, send, until
 from tests.e2e.running import Running, frames, running
 
@@ -28,11 +26,7 @@ def patient() -> Iterator[Running]:
     """A twin whose breakers never open and whose view of the world is fresh: each test meets its own trouble."""
     with running("--set", "TURNS_PER_MINUTE=6000", "--set", "ANSWER_CACHE=off", "--pace", "0.3") as twin:
         twin.put("clock", {"now": OFF_PEAK})
-        document = json.loads(preset_document("current"))
-        document |= {"breaker": {"failures": 100}, "limits": {"situation_ttl_ms": 1, "stall_ms": 600}}
-        row = {"pk": {"S": "NOW"}, "sk": {"S": "POLICY"}, "version": {"N": "1"}}
-        policy = {"document": {"S": json.dumps(document)}}
-        twin.client("dynamodb").put_item(TableName="SituationTable", Item=row | policy)
+        twin.put_policy(breaker={"failures": 100}, limits={"situation_ttl_ms": 1, "stall_ms": 600})
         yield twin
 
 

@@ -78,7 +78,7 @@ def by_the_hour() -> Asked:
 
 def test_the_matrix_has_every_dependency_fault_and_share_once() -> None:
     cells = matrix.whole()
-    assert len(cells) == len(set(cells)) == len(matrix.GROUPS) * len(matrix.FAULTS) * 3 + 3 + 1 + 3
+    assert len(cells) == len(set(cells)) == len(matrix.GROUPS) * len(matrix.FAULTS) * 3 + 3 + 1 + 1 + 3
     assert set(matrix.quick()) <= set(cells)
     assert [cell.group for cell in cells if cell.silences] == ["posts (gateway)"] * 7
 
@@ -207,6 +207,11 @@ def test_a_cell_that_tests_nothing_is_no_good_one() -> None:
     assert unused.complaints == ["what was bought by the hour was never called"]
 
 
+def test_a_budget_that_was_never_reached_has_held_nothing() -> None:
+    cell = Cell(matrix.BUDGET, matrix.SPENT, 1.0)
+    assert judged([answered()], [line()], BEFORE, AFTER, cell=cell).complaints == ["the money did not run out"]
+
+
 def test_what_stays_reserved_or_goes_on_for_nobody_is_a_complaint() -> None:
     kept = replace(AFTER, reserved={"SPEND#2026-11-27": 51})
     assert judged([answered()], [line()], BEFORE, kept).complaints == ["what was reserved is not let go"]
@@ -222,7 +227,8 @@ def test_where_a_share_of_calls_fails_the_first_one_fails_for_certain() -> None:
 
 def test_the_page_of_docs_tells_all_cells_and_their_sum() -> None:
     lines = [line() | {"attempts": [failed_by_the_hour(), *line()["attempts"]]}]
-    results = [judged([by_the_hour()], lines, BEFORE, AFTER, cell=cell) for cell in matrix.whole()]
+    cells = [cell for cell in matrix.whole() if cell.group != matrix.BUDGET]
+    results = [judged([by_the_hour()], lines, BEFORE, AFTER, cell=cell) for cell in cells]
     text = report.markdown(results, "make chaos", shoppers=8, seconds=5)
     assert text.count("| ok |") == len(results)
     assert "100.00% came to an `end` or an `error`, 100.00% had a useful answer (100.00% of those" in text
