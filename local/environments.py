@@ -117,6 +117,7 @@ class Environments:
             return None
         busiest = max(self._running, key=lambda it: len(it.waiting))
         killed = {"pid": busiest.process.pid, "events": len(busiest.waiting)}
+        self._running.remove(busiest)  # its end is heard of later; until then nobody else may be sent there
         busiest.kill()
         return killed
 

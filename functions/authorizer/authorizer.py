@@ -102,6 +102,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         # API Gateway makes a 401 of exactly this text, and a 500 of every other exception.
         raise Exception("Unauthorized") from None
     except Exception:
+        measure(Metric.HandshakeFailed)
         version_failed(context)
         raise
 

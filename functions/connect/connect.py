@@ -53,6 +53,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         opened = bootstrap.connections().open(where.connection_id, where.authorizer.principal_id, limit)
     except StoreUnavailable as error:
         measure(Metric.StoreUnavailable)
+        measure(Metric.ConnectFailed)
         logger.error("a table is out of reach", extra={"part": "connect", "fault": str(error)})
         return {"statusCode": 503}
     if not opened:

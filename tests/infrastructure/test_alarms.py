@@ -26,13 +26,15 @@ WATCHED = {
 }
 ALARMS = nested("stacks/alarms.yaml")
 SINGLE = {name: it for name, it in ALARMS.of_type("AWS::CloudWatch::Alarm").items() if "MetricName" in it}
-SHARES = {name: it for name, it in ALARMS.of_type("AWS::CloudWatch::Alarm").items() if "Metrics" in it}
+COMPUTED = {name: it for name, it in ALARMS.of_type("AWS::CloudWatch::Alarm").items() if "Metrics" in it}
 PAGING = {
     "AuthorizerErrorsAlarm",
     "BudgetGuardAlarm",
     "CatalogueShareAlarm",
     "ConnectErrorsAlarm",
+    "DoorThrottlesAlarm",
     "FirstTextAlarm",
+    "GatewayErrorsAlarm",
     "MessageErrorsAlarm",
     "MessageThrottlesAlarm",
     "PostsForbiddenAlarm",
@@ -51,18 +53,7 @@ def test_every_metric_is_recorded_by_the_dimensions_that_it_names_and_none_is_on
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_an_alarm_watches_something_that_exists(template: Template, name: str) -> None:
-    alarm = SINGLE[name]
-    (dimension,) = alarm["Dimensions"]
-    if alarm["Namespace"] in WATCHED:
-        named, kind, metrics = WATCHED[alarm["Namespace"]]
-        assert alarm["MetricName"] in metrics
-        assert dimension["Name"] == named
-        for held in ((), ("RunsOnInstances",)):
-            assert _named(chosen_by(_told(template)[dimension["Value"]["Ref"]], held)) in template.of_type(kind)
-    else:
-        assert alarm["Namespace"] == observability.NAMESPACE
-        assert (alarm["MetricName"], ()) in code.measured()
-        assert dimension == {"Name": "service", "Value": observability.SERVICE}
+    _exists(template, SINGLE[name])
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -80,24 +71,46 @@ def test_counts_are_summed_and_durations_and_shares_are_not(name: str) -> None:
         assert alarm["Statistic"] == ("Minimum" if alarm["MetricName"] == "ModelEndOfLifeDays" else "Sum")
 
 
-@pytest.mark.parametrize("name", SHARES)
-def test_a_share_is_of_turns_or_calls_and_a_quiet_night_rings_nothing(name: str) -> None:
-    share, *operands = SHARES[name]["Metrics"]
+@pytest.mark.parametrize("name", COMPUTED)
+def test_what_is_computed_is_of_operands_that_exist(template: Template, name: str) -> None:
+    value, *operands = COMPUTED[name]["Metrics"]
     named = {it["Id"]: it["MetricStat"] for it in operands}
-    assert set(re.findall(r"\b(?:whole|part\d)\b", share["Expression"])) == set(named)
-    assert share["Expression"].startswith("IF(whole >= 20, 100 * (FILL(part0, 0)")
-    assert [it["ReturnData"] for it in (share, *operands)] == [True, *(False for _ in operands)]
+    assert set(re.findall(r"\b[a-z]\w*\b", value["Expression"])) == set(named)
+    assert [it["ReturnData"] for it in (value, *operands)] == [True, *(False for _ in operands)]
     for statistic in named.values():
-        metric = statistic["Metric"]
         assert statistic["Stat"] == "Sum"
-        assert metric["Dimensions"] == [{"Name": "service", "Value": observability.SERVICE}]
-        assert (metric["MetricName"], ()) in code.measured()
-        assert Metric[metric["MetricName"]].unit == "Count"
-    assert named["whole"]["Metric"]["MetricName"] in ("Turns", "Attempts")
+        _exists(template, statistic["Metric"])
+        if statistic["Metric"]["Namespace"] == observability.NAMESPACE:
+            assert Metric[statistic["Metric"]["MetricName"]].unit == "Count"
+
+
+@pytest.mark.parametrize(
+    ("name", "counted", "value"),
+    [
+        ("TurnErrors", {"whole": 1000, "part0": 20}, 100 * 20 / 1020),
+        ("TurnErrors", {"part0": 25}, 100),  # all fail before they are turns
+        ("TurnErrors", {"whole": 1000}, 0),
+        ("TurnErrors", {"whole": 3, "part1": 1}, 0),  # a quiet night
+        ("CatalogueShare", {"whole": 100, "part0": 6}, 6),
+        ("CatalogueShare", {"whole": 19, "part0": 19}, 0),
+        ("CatalogueShare", {}, None),
+        ("FallbackShare", {"whole": 40, "part0": 4}, 10),
+        ("TargetThrottles", {"whole": 200, "part0": 4}, 2),
+        ("AuthorizerErrors", {"judged": 50, "errors": 50}, 0),  # tokens that are refused, as they should be
+        ("AuthorizerErrors", {"judged": 50, "errors": 2, "failed": 2}, 2),
+        ("AuthorizerErrors", {"errors": 3}, 3),  # the code is not even reached
+        ("ConnectErrors", {"failed": 2}, 2),  # a table is out of reach: the function answers, with a 503
+        ("ConnectErrors", {"errors": 1}, 1),
+        ("DoorThrottles", {"opening": 4}, 4),
+        ("DoorThrottles", {}, 0),
+    ],
+)
+def test_what_is_computed_is_what_shoppers_feel(name: str, counted: dict[str, int], value: float | None) -> None:
+    assert computed(COMPUTED[f"{name}Alarm"], counted) == value
 
 
 def test_every_alarm_says_what_it_means_and_tells_the_topic() -> None:
-    for alarm in (*SINGLE.values(), *SHARES.values()):
+    for alarm in (*SINGLE.values(), *COMPUTED.values()):
         assert alarm["AlarmDescription"]
         assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
         assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
@@ -189,8 +202,47 @@ def test_the_runbook_answers_every_alarm_and_no_other(template: Template) -> Non
     _, _, section = (code.ROOT / "docs/operations.md").read_text("utf-8").partition("\n## Alarms\n")
     rows = [line.split(" | ") for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
     answered = {f"{name}Alarm": row[1].strip() for row in rows for name in re.findall(r"`(\w+)`", row[0])}
-    assert set(answered) == {*SINGLE, *SHARES, *template.of_type("AWS::CloudWatch::Alarm")}
+    assert set(answered) == {*SINGLE, *COMPUTED, *template.of_type("AWS::CloudWatch::Alarm")}
     assert {name for name, mark in answered.items() if mark == "●"} == PAGING
+
+
+def computed(alarm: dict[str, Any], counted: dict[str, int]) -> float | None:
+    """The value of an alarm's expression in a period, as CloudWatch computes it; None where it has none."""
+
+    def choose(condition: bool, one: float, other: float) -> float:
+        return one if condition else other
+
+    value, *operands = alarm["Metrics"]
+    math = {"FILL": lambda it, instead: instead if it is None else it, "IF": choose, "__builtins__": {}}
+    try:
+        expression = re.sub(r"100 \* (.+) / (.+), 0\)$", r"share(\1, \2), 0)", value["Expression"])
+        math["share"] = lambda some, of: 100 * some / of if of else 0
+        result: float = eval(expression, math, {it["Id"]: counted.get(it["Id"]) for it in operands})  # noqa: S307
+    except TypeError:  # an operand without a value
+        return None
+    return result
+
+
+def _exists(template: Template, metric: dict[str, Any]) -> None:
+    """A metric is one that the code records, or one that AWS records of a resource of the template."""
+    if metric["Namespace"] == "AWS/ApiGateway":
+        told = {it["Name"]: _told(template)[it["Value"]["Ref"]] for it in metric["Dimensions"]}
+        assert told == {"ApiId": {"Ref": "ChatApi"}, "Stage": "live"}
+        assert template.document["Resources"]["ChatApi"]["Type"] == "AWS::ApiGatewayV2::Api"
+        assert "live" in [it["StageName"] for it in template.of_type("AWS::ApiGatewayV2::Stage").values()]
+        assert metric["MetricName"] in ("ClientError", "ExecutionError", "IntegrationError")
+        return
+    (dimension,) = metric["Dimensions"]
+    if metric["Namespace"] in WATCHED:
+        named, kind, metrics = WATCHED[metric["Namespace"]]
+        assert metric["MetricName"] in metrics
+        assert dimension["Name"] == named
+        for held in ((), ("RunsOnInstances",)):
+            assert _named(chosen_by(_told(template)[dimension["Value"]["Ref"]], held)) in template.of_type(kind)
+    else:
+        assert metric["Namespace"] == observability.NAMESPACE
+        assert (metric["MetricName"], ()) in code.measured()
+        assert dimension == {"Name": "service", "Value": observability.SERVICE}
 
 
 def _of(namespace: str) -> list[dict[str, Any]]:

@@ -1,16 +1,20 @@
 """The alarms, and their template `stacks/alarms.yaml`: what rings, when, and whether somebody is woken.
 
 An alarm that *pages* is one that shoppers feel now; one composite alarm, `Paging`, stands for all of them. What is
-given as a share rings only from twenty turns in a period on, so that a quiet night's one odd turn wakes nobody.
+given as a share rings only from twenty turns (or calls) in a period on, so that a quiet night's one odd turn wakes
+nobody.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mangaassist.metric import Metric
-from tools.watching.series import Series, of_function, of_machine, ours, waiting_in
+from tools.watching.series import Series, of_function, of_gateway, of_machine, ours, waiting_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LEAST_TURNS = 20
 FIRST_TEXT_MS = 3000
@@ -24,6 +28,8 @@ PARAMETERS = {
     "ConnectFunction": "Name of the function that opens connections",
     "ReconcileFunction": "Name of the function that holds the ledger against Bedrock's counts",
     "LifecycleFunction": "Name of the function that looks at the models every day",
+    "Gateway": "Id of the WebSocket API",
+    "Stage": "Name of its stage",
     "ProvisionedThroughput": "ARN of the workflow that buys and closes capacity",
     "CapacityDeadLetters": "Name of the queue of schedules that could not be started",
     "LifecycleDeadLetters": "Name of the queue of daily looks that could not be started",
@@ -33,24 +39,29 @@ PARAMETERS = {
 
 
 @dataclass(frozen=True)
-class Share:
-    """Some turns in percent of all turns of a period."""
+class Computed:
+    """A value computed of others by CloudWatch's metric math; FILL makes a counter that was not touched zero."""
 
-    parts: tuple[Metric, ...]
-    whole: Metric = Metric.Turns
+    label: str
+    expression: str
+    operands: Mapping[str, Series]  # by the names that the expression gives them
 
     def queries(self, period_s: int) -> list[dict[str, Any]]:
-        """The expression and its operands; a counter that was not touched is zero, not missing."""
-        names = [f"part{number}" for number, _ in enumerate(self.parts)]
-        some = " + ".join(f"FILL({name}, 0)" for name in names)
-        share = {
-            "Id": "share",
-            "Label": f"{' + '.join(part.name for part in self.parts)} in % of {self.whole.name}",
-            "Expression": f"IF(whole >= {LEAST_TURNS}, 100 * ({some}) / whole, 0)",
-            "ReturnData": True,
-        }
-        parts = [ours(part).as_query(name, period_s) for name, part in zip(names, self.parts, strict=True)]
-        return [share, ours(self.whole).as_query("whole", period_s), *parts]
+        """The expression and its operands."""
+        value = {"Id": "value", "Label": self.label, "Expression": self.expression, "ReturnData": True}
+        return [value, *(series.as_query(name, period_s) for name, series in self.operands.items())]
+
+
+def share(*parts: Metric, whole: Metric = Metric.Turns, apart: bool = False) -> Computed:
+    """Some turns in percent of all turns of a period; those `apart` may be no part of the whole, and add to it."""
+    named = {f"part{number}": ours(part) for number, part in enumerate(parts)}
+    some = " + ".join(f"FILL({name}, 0)" for name in named)
+    of = f"(FILL(whole, 0) + {some})" if apart else "whole"
+    return Computed(
+        f"{' + '.join(part.name for part in parts)} in % of {whole.name}",
+        f"IF({of} >= {LEAST_TURNS}, 100 * ({some}) / {of}, 0)",
+        {"whole": ours(whole), **named},
+    )
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Alarm:
 
     name: str
     meaning: str
-    watched: Series | Share
+    watched: Series | Computed
     threshold: float | dict[str, str] = 1
     comparison: str = "GreaterThanOrEqualToThreshold"
     period_s: int = MINUTE_S
@@ -86,7 +97,7 @@ class Alarm:
         }
 
     def _watched(self) -> dict[str, Any]:
-        if isinstance(self.watched, Share):
+        if isinstance(self.watched, Computed):
             return {"Metrics": self.watched.queries(self.period_s)}
         statistic = "ExtendedStatistic" if self.watched.statistic.startswith("p") else "Statistic"
         return {
@@ -102,7 +113,7 @@ SHOPPERS = (
     Alarm(
         "TurnErrors",
         "One turn in a hundred ends in an error; the message function's log has the stacks",
-        Share((Metric.TurnFailed, Metric.TurnDied)),
+        share(Metric.TurnFailed, Metric.TurnDied, apart=True),  # what fails before it is a turn is none of Turns
         periods=5,
         hits=3,
         pages=True,
@@ -137,7 +148,7 @@ SHOPPERS = (
     Alarm(
         "CatalogueShare",
         "One turn in twenty is answered by the catalogue alone; models do not answer, or the budget is spent",
-        Share((Metric.CatalogueAnswers,)),
+        share(Metric.CatalogueAnswers),
         threshold=5,
         periods=5,
         hits=3,
@@ -146,7 +157,15 @@ SHOPPERS = (
     Alarm(
         "AuthorizerErrors",
         "Handshakes cannot be judged; nobody can connect",
-        of_function("Errors", "AuthorizerFunction"),
+        Computed(  # a refused token is an error to Lambda too: its count tells something only where ours is silent
+            "handshakes that were not judged",
+            "FILL(failed, 0) + IF(FILL(judged, 0) < 1, FILL(errors, 0), 0)",
+            {
+                "failed": ours(Metric.HandshakeFailed),
+                "judged": ours(Metric.Handshakes),
+                "errors": of_function("Errors", "AuthorizerFunction"),
+            },
+        ),
         periods=3,
         hits=2,
         pages=True,
@@ -154,7 +173,32 @@ SHOPPERS = (
     Alarm(
         "ConnectErrors",
         "Connections cannot be opened",
-        of_function("Errors", "ConnectFunction"),
+        Computed(
+            "connections that could not be opened",
+            "FILL(failed, 0) + FILL(errors, 0)",
+            {"failed": ours(Metric.ConnectFailed), "errors": of_function("Errors", "ConnectFunction")},
+        ),
+        periods=3,
+        hits=2,
+        pages=True,
+    ),
+    Alarm(
+        "DoorThrottles",
+        "Lambda refuses to judge handshakes or to open connections; concurrency is used up",
+        Computed(
+            "handshakes and connections throttled",
+            "FILL(judging, 0) + FILL(opening, 0)",
+            {
+                "judging": of_function("Throttles", "AuthorizerFunction"),
+                "opening": of_function("Throttles", "ConnectFunction"),
+            },
+        ),
+        pages=True,
+    ),
+    Alarm(
+        "GatewayErrors",
+        "The gateway cannot call the functions; shoppers see an internal error",
+        of_gateway("ExecutionError"),
         periods=3,
         hits=2,
         pages=True,
@@ -185,7 +229,7 @@ MODELS = (
     Alarm(
         "FallbackShare",
         "One turn in ten needs more than one target; the log names the targets that fail",
-        Share((Metric.Fallbacks,)),
+        share(Metric.Fallbacks),
         threshold=10,
         period_s=300,
         periods=3,
@@ -194,7 +238,7 @@ MODELS = (
     Alarm(
         "DowngradeShare",
         "One turn in twenty is a complex question that the fast class answers",
-        Share((Metric.Downgrades,)),
+        share(Metric.Downgrades),
         threshold=5,
         period_s=300,
         periods=3,
@@ -203,7 +247,7 @@ MODELS = (
     Alarm(
         "TargetThrottles",
         "One call to a model in fifty is throttled; a quota is too small for this traffic",
-        Share((Metric.TargetThrottled,), Metric.Attempts),
+        share(Metric.TargetThrottled, whole=Metric.Attempts),
         threshold=2,
         period_s=300,
         periods=3,
@@ -216,7 +260,7 @@ MODELS = (
     ),
     Alarm(
         "InvalidPolicy",
-        "The stored routing policy is invalid; the last good one stays in force",
+        "The stored routing policy is invalid; environments keep the last good one, and new ones begin with the preset",
         ours(Metric.InvalidPolicy),
     ),
     Alarm(
@@ -230,7 +274,7 @@ MODELS = (
     ),
     Alarm(
         "ModelProbeFailed",
-        "A model of the routing policy did not answer its daily probe, three times in a row",
+        "A model of the routing policy did not answer its daily probe: three times in a row, or with a final refusal",
         ours(Metric.ModelProbeFailed),
         period_s=DAY_S,
         missing="ignore",
@@ -334,7 +378,7 @@ def template() -> dict[str, Any]:
         "Parameters": {
             name: {
                 "Type": "Number" if name == "LedgerDriftPercent" else "String",
-                "MinLength" if name != "LedgerDriftPercent" else "MinValue": 1,
+                **({"MinValue": 0} if name == "LedgerDriftPercent" else {"MinLength": 1}),
                 "Description": meaning,
             }
             for name, meaning in PARAMETERS.items()

@@ -48,6 +48,11 @@ def of_function(metric: str, parameter: str, statistic: str = "Sum") -> Series:
     return Series("AWS/Lambda", metric, statistic, {"FunctionName": {"Ref": parameter}})
 
 
+def of_gateway(metric: str) -> Series:
+    """What API Gateway measures of the WebSocket API's stage, whose names parameters tell."""
+    return Series("AWS/ApiGateway", metric, "Sum", {"ApiId": {"Ref": "Gateway"}, "Stage": {"Ref": "Stage"}})
+
+
 def of_machine(metric: str, parameter: str) -> Series:
     """What Step Functions measures of a state machine, whose ARN a parameter tells."""
     return Series("AWS/States", metric, "Sum", {"StateMachineArn": {"Ref": parameter}})

@@ -65,14 +65,19 @@ class Metric(Enum):
     StoreUnavailable = "Count", "times that a table was out of reach"
     SituationUnreadable = "Count", "times that the routing situation could not be read: the last one stays in force"
     IdempotencyWriteFailed = "Count", "turns whose end could not be marked: the same message would be answered anew"
-    InvalidPolicy = "Count", "times that the stored policy was found invalid: the last good one stays in force"
+    InvalidPolicy = (
+        "Count",
+        "times that the stored policy was found invalid: the last good one, or the preset, stays in force",
+    )
 
     # The door
     Handshakes = "Count", "handshakes judged"
     HandshakesRefused = "Count", "handshakes refused; also by the reason", "reason"
+    HandshakeFailed = "Count", "handshakes that could not be judged"
     IssuerUnreachable = "Count", "times that the token issuer's keys could not be fetched"
     OriginsUnreadable = "Count", "times that the allowed origins could not be read"
     Connects = "Count", "connections opened"
+    ConnectFailed = "Count", "connections that could not be opened: a table was out of reach"
     ConnectsUnauthorized = "Count", "connections that came without the authorizer's word"
     ConnectionsRefused = "Count", "connections over a shopper's limit"
     Disconnects = "Count", "connections closed"

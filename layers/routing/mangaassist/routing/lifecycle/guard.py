@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mangaassist.routing.store import SituationStore
 
 
+NO_END_DAYS = 9_999  # told where no end is known: an alarm that heard nothing would ring on for an end that is over
+
+
 class LifecycleGuard:
     """Looks at every model once; safe to repeat, at the price of the probes."""
 
@@ -68,6 +71,5 @@ def _count(found: tuple[Finding, ...]) -> dict[str, Any]:
     failed = sum(len(finding.failed) for finding in found)
     measure(Metric.ModelProbeFailed, failed)
     days = soonest_end(found)
-    if days is not None:
-        measure(Metric.ModelEndOfLifeDays, days)
+    measure(Metric.ModelEndOfLifeDays, NO_END_DAYS if days is None else days)
     return {"models": len(found), "probes_failed": failed, "end_of_life_days": days}
