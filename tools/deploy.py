@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BUILD = artifact.ROOT / ".aws-sam" / "build"
 URL = "WebSocketUrl"  # the output of the stack
 DEFAULT_PRESET = "current"
+HEARERS = ("NoticesEmail", "AlarmTopicArn", "PagingTopicArn")  # parameters that say who hears of alarms
 
 
 class Workshop(Protocol):
@@ -163,6 +164,7 @@ class Rollout:
         outputs = self.target.outputs()
         for name, value in sorted(outputs.items()):
             self.say(f"{name}: {value}")
+        self._warn_of_silence()
         self._prove(outputs)
 
     def _refuse_changes(self) -> None:
@@ -201,6 +203,12 @@ class Rollout:
         if wishes.role:
             arguments += ["--role-arn", wishes.role]
         return arguments
+
+    def _warn_of_silence(self) -> None:
+        """Say so when alarms reach nobody; in dev that is nothing to say."""
+        told = any(self.environment.parameters.get(name) for name in HEARERS)
+        if self.environment.name != "dev" and not told:
+            self.say(f"alarms ring for nobody: set one of {', '.join(HEARERS)} in samconfig.toml")
 
     def _prove(self, outputs: Mapping[str, str]) -> None:
         if not self.wishes.token:

@@ -162,6 +162,26 @@ def test_the_inline_policies_fit_into_a_role(setup: Deployment) -> None:
         assert len(re.sub(r"\s", "", str(policies))) < 10_240
 
 
+def test_a_key_of_ones_own_is_used_by_the_two_roles_and_no_other_key(setup: Deployment) -> None:
+    key = "arn:aws:kms:ap-northeast-1:123456789012:key/0a1b"
+    keyed = Deployment(nested("stacks/setup.yaml"), CHOSEN | {"KmsKeyArn": key})
+    assert not [name for name in setup.resources if name.endswith("MayUseKey")]
+    for name in ("StacksMayUseKey", "DeployerMayUseKey"):
+        policy = keyed.resources[name]
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Resource"] == key
+            assert "*" not in "".join(listed(statement["Action"]))
+    (reads,) = keyed.resources["DeployerMayUseKey"]["PolicyDocument"]["Statement"]
+    assert listed(reads["Action"]) == ["kms:DescribeKey", "kms:Decrypt"]
+
+
+def test_functions_on_instances_may_be_deployed_with_the_options() -> None:
+    optional = Deployment(nested("stacks/setup.yaml"), CHOSEN | {"Options": "true"})
+    statements = optional.resources["StacksMayHaveOptions"]["PolicyDocument"]["Statement"]
+    (passes,) = (it for it in statements if "lambda:PassCapacityProvider" in listed(it["Action"]))
+    assert passes["Resource"].endswith(":capacity-provider:*")
+
+
 def test_artifacts_are_private_encrypted_and_travel_by_tls(setup: Deployment) -> None:
     bucket = setup.resources["Artifacts"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}

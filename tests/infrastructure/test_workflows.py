@@ -100,7 +100,12 @@ def test_prod_comes_after_staging_which_comes_after_the_proof(main: dict[str, An
         assert jobs[name]["environment"] == name
         (deploying,) = (step for step in jobs[name]["steps"] if step.get("uses") == "./.github/actions/deploy")
         assert deploying["with"]["environment"] == name
-    assert main["concurrency"] == {"group": "main", "cancel-in-progress": False}
+
+
+def test_what_waits_for_approval_keeps_nothing_from_staging(main: dict[str, Any]) -> None:
+    assert "concurrency" not in main
+    for name in ("staging", "prod"):
+        assert main["jobs"][name]["concurrency"] == {"group": name, "cancel-in-progress": False}
 
 
 def test_it_is_built_once_and_that_is_what_is_deployed(main: dict[str, Any]) -> None:
@@ -109,17 +114,21 @@ def test_it_is_built_once_and_that_is_what_is_deployed(main: dict[str, Any]) -> 
     (fetched,) = (step for step in steps if "download-artifact" in step.get("uses", ""))
     assert kept["with"]["name"] == fetched["with"]["name"]
     runs = [step["run"] for step in steps if "run" in step]
-    assert 'make deploy ENV="$ENVIRONMENT" ARGS="--built --yes"' in runs[-1]
+    *_, deploys, proves = runs
+    assert deploys == 'make deploy ENV="$ENVIRONMENT" ARGS="--built --yes"'
+    assert 'make smoke URL="$url"' in proves  # the token is fetched here: one from before the canary may be over
+    assert "TOKEN_URL" in proves
     assert not [step for name in ("staging", "prod") for step in commands(main["jobs"][name])]
 
 
 def test_what_a_deployment_is_told_is_in_variables_that_make_deploy_reads() -> None:
-    told = read(ACTION)["runs"]["steps"][-1]["env"]
+    *_, deploys, _ = read(ACTION)["runs"]["steps"]
+    told = deploys["env"]
     source = (ROOT / "tools" / "deploy.py").read_text("utf-8")
     for name in ("MANGAASSIST_STACK_ROLE", "MANGAASSIST_ARTIFACTS"):
         assert name in told
         assert f'envvar="{name}"' in source
-    assert 'envvar="MANGAASSIST_TOKEN"' in source
+    assert "MANGAASSIST_TOKEN" in (ROOT / "tools" / "smoke.py").read_text("utf-8")
 
 
 def test_nothing_from_outside_is_pasted_into_a_script() -> None:

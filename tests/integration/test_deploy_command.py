@@ -112,8 +112,20 @@ def test_it_builds_deploys_tells_the_outputs_and_asks() -> None:
     house = House()
     house.run()
     assert house.workshop.done == ["build arm64", "deploy"]
-    assert house.said == ["TurnsTable: turns", f"WebSocketUrl: {URL}"]
+    assert house.said[:2] == ["TurnsTable: turns", f"WebSocketUrl: {URL}"]
     assert house.shopper.asked == [(URL, "token")]
+
+
+@pytest.mark.parametrize(
+    ("env", "extra", "warns"),
+    [("prod", (), True), ("staging", (), True), ("dev", (), False), ("prod", ("NoticesEmail=ops@example.com",), False)],
+)
+def test_who_deploys_for_shoppers_hears_when_alarms_ring_for_nobody(
+    env: str, extra: tuple[str, ...], *, warns: bool
+) -> None:
+    house = House(env=env, extra=extra)
+    house.run()
+    assert any("alarms ring for nobody" in line for line in house.said) is warns
 
 
 def test_sam_is_told_the_environment_with_its_parameters_and_the_hash_of_it_all() -> None:
