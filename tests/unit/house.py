@@ -69,6 +69,7 @@ class World:
     wishes: list[tuple[float, Wish]] = field(default_factory=list)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     memory: dict[str, Session] = field(default_factory=dict)
+    forgotten: int = 0  # how often the sessions were, since they were loaded
     accounts: list[TurnAccount] = field(default_factory=list)
     uses: list[tuple[Capacity, Use]] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
@@ -129,6 +130,10 @@ class World:
         self.records[turn_id]["frames"] = list(frames)
         return self.wish(turn_id)
 
+    def drop(self, turn_id: str, session_id: str) -> None:
+        self.touch("turns")
+        del self.records[turn_id]
+
     def resume(self, turn_id: str, owner: str, *, wish_id: str, connection_id: str, after: int) -> Record:
         record = self._of_owner(turn_id, owner)
         return Record("frames" in record, record.get("frames", []), record["deadline_s"])
@@ -160,12 +165,15 @@ class World:
 
     def append(
         self, session: Session, question: str, answer: str, history_tokens: int, *, in_time: Callable[[], bool]
-    ) -> None:
+    ) -> bool:
         if not in_time():
-            return
+            return True
         self.touch("sessions")
+        if session.forgotten != self.forgotten:
+            return False
         exchange = (Message("user", question), Message("assistant", answer))
         self.memory[session.id] = replace(session, history=(*session.history, *exchange))
+        return True
 
     # the ledger
     def settle(self, account: TurnAccount, *, in_time: Callable[[], bool]) -> None:

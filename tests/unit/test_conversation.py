@@ -210,6 +210,13 @@ def test_a_defect_in_a_turn_ends_it_with_a_reference_and_the_message_may_be_aske
     assert house.world.accounts[-1].finish == "error"
 
 
+def test_a_turn_that_began_while_its_session_was_forgotten_leaves_nothing() -> None:
+    house = House({"ondemand-haiku": [answer("はい。")]})
+    house.world.forgotten = 1  # after the session was loaded, and before there was a record to find
+    assert house.ask(session_id="s")[-1]["finish"] == "complete"
+    assert (house.world.records, house.world.memory) == ({}, {})
+
+
 def test_a_ping_is_answered() -> None:
     assert House({}).say({"action": "ping"}) == [{"type": "pong"}]
 

@@ -141,6 +141,8 @@ class Conversation:
             turn.recorded = self._guarded("record", lambda: self._finish(turn))
         if not leisurely:
             self._guarded("memory", lambda: self._remember(turn))
+        if turn.forgotten:  # in the instant before its record was there to be found
+            self._guarded("forgetting", lambda: self._stores.turns.drop(turn.id, turn.session.id))
         self._guarded("utilisation", lambda: self._note_use(turn))
         self._guarded("answers", lambda: self._keep(turn))
         self._stores.research.end(turn.findings)
@@ -270,7 +272,7 @@ class Conversation:
         """Write the exchange into the session, but no apology: the next model would take it for its own words."""
         if not turn.known or turn.progress.target == CATALOGUE or not turn.progress.text.strip():
             return
-        self._stores.sessions.append(
+        turn.forgotten = not self._stores.sessions.append(
             turn.session,
             turn.question.text,
             turn.progress.text,

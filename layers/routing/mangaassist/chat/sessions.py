@@ -70,23 +70,24 @@ class SessionStore:
         history_tokens: int,
         *,
         in_time: Callable[[], bool] = lambda: True,
-    ) -> None:
+    ) -> bool:
         """Remember an exchange, beside whatever other turns of the session have remembered meanwhile.
 
-        Nothing is remembered when the session was forgotten or has become somebody else's since it was loaded, or when
-        it is no longer `in_time` for another try.
+        False when the session was forgotten, or has become somebody else's, since it was loaded: nothing is remembered
+        then, nor when it is no longer `in_time` for another try.
         """
         loaded = session
         exchange = (Message("user", question), Message("assistant", answer))
         for _ in range(APPEND_TRIES):
             if not in_time() or self._write(session, trim((*session.history, *exchange), history_tokens)):
-                return
+                return True
             try:
                 session = self.load(session.id, session.owner, history_tokens)
             except InvalidRequest:
-                return
+                return False
             if session.forgotten != loaded.forgotten:
-                return
+                return False
+        return True
 
     def forget(self, session_id: str, owner: str) -> None:
         """Delete a session's memory, also the one that a turn may be about to begin; somebody else's is left alone.

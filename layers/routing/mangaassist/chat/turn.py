@@ -73,6 +73,7 @@ class Turn:
     served_resume: str = ""
     corrected: bool = False  # it stated prices that the catalogue does not
     abandoned: bool = False  # the shopper left and did not come back in time
+    forgotten: bool = False  # its session was, while it ran
     recorded: bool = True  # its frames are there for whoever asks for them later
     reference: str | None = None  # of the unknown failure that ended it
 

@@ -155,6 +155,10 @@ class TurnStore:
                 self._delete((_key(turn_id) for turn_id in turns), in_time)
                 self._delete((_listed(session_id, turn_id) for turn_id in turns), in_time)
 
+    def drop(self, turn_id: str, session_id: str) -> None:
+        """Delete one turn, which was begun while its session was being forgotten."""
+        self._write([{"DeleteRequest": {"Key": key}} for key in (_key(turn_id), _listed(session_id, turn_id))])
+
     def _delete(self, keys: Iterable[dict[str, Any]], in_time: Callable[[], bool]) -> None:
         for some in batched(keys, MOST_WRITES, strict=False):
             if not in_time():
