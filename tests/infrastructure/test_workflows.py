@@ -104,7 +104,7 @@ def test_prod_comes_after_staging_which_comes_after_the_proof(main: dict[str, An
 
 def test_what_waits_for_approval_keeps_nothing_from_staging(main: dict[str, Any]) -> None:
     assert "concurrency" not in main
-    for name in ("staging", "prod"):
+    for name in ("build", "staging", "prod"):
         assert main["jobs"][name]["concurrency"] == {"group": name, "cancel-in-progress": False}
 
 
