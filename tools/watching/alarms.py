@@ -199,6 +199,7 @@ SHOPPERS = (
         "GatewayErrors",
         "The gateway cannot call the functions; shoppers see an internal error",
         of_gateway("ExecutionError"),
+        threshold=5,
         periods=3,
         hits=2,
         pages=True,
