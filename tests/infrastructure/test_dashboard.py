@@ -21,6 +21,8 @@ from tools.watching.series import ours
 TOLD = {
     "Name": "mangaassist-ap-northeast-1",
     "MessageFunction": "mangaassist-MessageFunction",
+    "Gateway": "a1b2c3d4e5",
+    "Stage": "live",
     "MessageLogGroup": "mangaassist-MessageLogGroup",
     "PagingAlarm": "arn:aws:cloudwatch:ap-northeast-1:123456789012:alarm:paging",
 }
@@ -48,6 +50,10 @@ def test_a_graph_shows_what_the_code_records_by_a_statistic_that_means_something
     for namespace, name, dimensions, options in drawn(GRAPHS[title]):
         if namespace == "AWS/Lambda":
             assert dimensions == {"FunctionName": TOLD["MessageFunction"]}
+            continue
+        if namespace == "AWS/ApiGateway":
+            assert dimensions == {"ApiId": TOLD["Gateway"], "Stage": TOLD["Stage"]}
+            assert name in ("ClientError", "ExecutionError", "IntegrationError", "MessageCount")
             continue
         assert namespace == observability.NAMESPACE
         assert dimensions.pop("service") == observability.SERVICE

@@ -14,7 +14,7 @@ from mangaassist.metric import Metric
 from mangaassist.routing.policy import CATALOGUE, KEPT, preset
 from tools.watching.alarms import FIRST_TEXT_MS
 from tools.watching.queries import QUERIES
-from tools.watching.series import Series, of_function, ours
+from tools.watching.series import Series, of_function, of_gateway, ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +28,8 @@ WINDOWS = tuple(window.name for window in POLICY.windows)
 PARAMETERS = {
     "Name": "Name of the dashboard",
     "MessageFunction": "Name of the function that answers questions",
+    "Gateway": "Id of the WebSocket API",
+    "Stage": "Name of its stage",
     "MessageLogGroup": "Log group of the function that answers questions",
     "PagingAlarm": "ARN of the alarm that pages",
 }
@@ -303,6 +305,16 @@ ROWS = (
                     Line("errors", of_function("Errors", "MessageFunction")),
                     Line("throttles", of_function("Throttles", "MessageFunction")),
                     Line("at once", of_function("ConcurrentExecutions", "MessageFunction", "Maximum"), right=True),
+                ),
+                "a minute",
+            ),
+            Graph(
+                "The gateway",
+                (
+                    Line("refused", of_gateway("ClientError")),
+                    Line("function not called", of_gateway("ExecutionError")),
+                    Line("function failed", of_gateway("IntegrationError")),
+                    Line("messages", of_gateway("MessageCount"), right=True),
                 ),
                 "a minute",
             ),
