@@ -2,7 +2,8 @@
 
 Everything that a turn depends on, in eight ways, for 1 %, 30 % and all of its calls; besides, connections that are lost
 and functions that are killed in the middle of an answer, and the clock at the edges of windows and at midnight. The
-whole takes about an hour. The exit code is 1 when something happened that must never happen.
+whole takes about an hour; --keep takes what an earlier run has found (its --out), but for cells that it complained of.
+The exit code is 1 when something happened that must never happen.
 """
 
 from __future__ import annotations
@@ -35,9 +36,18 @@ OUT = Path(".reports/chaos.json")
 @click.option("--seconds", type=click.FloatRange(1, 60), default=5.0, help="Of trouble in each cell.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables as Markdown.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=OUT, help="A JSON document.")
+@click.option("--keep", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Keep its sound cells.")
 @click.option("--list", "listed", is_flag=True, help="Only list the cells.")
 def main(
-    *, quick: bool, only: tuple[str, ...], shoppers: int, seconds: float, write: Path | None, out: Path, listed: bool
+    *,
+    quick: bool,
+    only: tuple[str, ...],
+    shoppers: int,
+    seconds: float,
+    write: Path | None,
+    out: Path,
+    keep: Path | None,
+    listed: bool,
 ) -> None:
     """Run the cells, and tell."""
     cells = matrix.chosen(matrix.quick() if quick else matrix.whole(), only)
@@ -46,7 +56,9 @@ def main(
     if listed:
         click.echo("\n".join(cell.name for cell in cells))
         return
-    verdicts = _run(cells, shoppers, seconds)
+    kept = report.sound(json.loads(keep.read_text("utf-8"))) if keep else {}
+    found = {it.cell: it for it in _run([cell for cell in cells if cell not in kept], shoppers, seconds)} | kept
+    verdicts = [found[cell] for cell in cells]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report.document(verdicts), ensure_ascii=False, indent=1), "utf-8")
     if write:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from bench.report import machine
-from chaos.matrix import BREAKS_AFTER_TOKENS, SLOW_DEPENDENCY_MS, SLOW_MODEL
+from chaos.matrix import BREAKS_AFTER_TOKENS, SLOW_DEPENDENCY_MS, SLOW_MODEL, Cell
+from chaos.verdict import Ledger, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from chaos.verdict import Verdict
+    from collections.abc import Mapping, Sequence
 
 COLUMNS = ("fails", "met", "turns", "answered by", "text ≤ 3 s", "longest", "no answer", "ledger", "")
 
@@ -121,6 +120,14 @@ def document(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """The report for programs."""
     cells = [asdict(it) | {"name": it.cell.name, "complaints": it.complaints} for it in verdicts]
     return {"machine": machine(), "totals": asdict(Totals.of(verdicts)), "cells": cells}
+
+
+def sound(document: Mapping[str, Any]) -> dict[Cell, Verdict]:
+    """The verdicts of a document, but for those with complaints."""
+    told = {field.name for field in fields(Verdict)}
+    cells = [{name: value for name, value in it.items() if name in told} for it in document["cells"]]
+    read = [Verdict(**it | {"cell": Cell(**it["cell"]), "ledger": Ledger(**it["ledger"])}) for it in cells]
+    return {it.cell: it for it in read if not it.complaints}
 
 
 def who_answered(verdicts: Sequence[Verdict]) -> Counter[str]:

@@ -60,14 +60,19 @@ def test_a_table_that_cannot_serve_is_unavailable(error: Exception) -> None:
     assert failure.value.__cause__ is error
 
 
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
+def test_a_table_that_refuses_us_is_too_and_operators_hear_why(code: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(StoreUnavailable), store_errors():
+        raise refusal(code)
+    assert "a table refuses calls" in caplog.text
+
+
 @pytest.mark.parametrize(
     "error",
     [
         refusal("ConditionalCheckFailedException"),
         refusal("TransactionCanceledException"),
         refusal("ValidationException"),
-        refusal("AccessDeniedException"),
-        refusal("ResourceNotFoundException"),
         NoCredentialsError(),
         KeyError("ours"),
     ],

@@ -207,6 +207,12 @@ def test_a_cell_that_tests_nothing_is_no_good_one() -> None:
     assert unused.complaints == ["what was bought by the hour was never called"]
 
 
+def test_what_was_sound_can_be_kept_for_the_next_run_and_complaints_are_asked_again() -> None:
+    sound = judged([answered()], [line()], BEFORE, AFTER)
+    bad = judged([answered()], [], BEFORE, AFTER, cell=Cell("search", "cut", 1.0))
+    assert report.sound(json.loads(json.dumps(report.document([sound, bad])))) == {CELL: sound}
+
+
 def test_a_budget_that_was_never_reached_has_held_nothing() -> None:
     cell = Cell(matrix.BUDGET, matrix.SPENT, 1.0)
     assert judged([answered()], [line()], BEFORE, AFTER, cell=cell).complaints == ["the money did not run out"]

@@ -10,6 +10,7 @@ from botocore.exceptions import ChecksumError, ClientError, ConnectionError, HTT
 from botocore.parsers import ResponseParserError
 
 from mangaassist.errors import StoreUnavailable
+from mangaassist.observability import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,21 +26,33 @@ CANNOT_SERVE_NOW = frozenset(
         "TransactionInProgressException",
     }
 )
+REFUSES_US = frozenset(  # a permission, a key or a table that is gone: only operators can mend it
+    {
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "InvalidSignatureException",
+        "ResourceNotFoundException",
+        "UnrecognizedClientException",
+    }
+)
 CONDITION_FAILED = "ConditionalCheckFailedException"
 NO_ANSWER = (ChecksumError, ConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
 
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Name a table's time-outs, throttling and 5xx answers StoreUnavailable; everything else is ours to see as it is.
+    """Name a table's time-outs, throttling, 5xx answers and refusals StoreUnavailable; a turn can go on without it.
 
-    A failed condition is an answer, and a denied or malformed request a defect: both pass through as ClientError.
+    A refusal (denied, no such table) goes to the log as an error besides. A failed condition is an answer, and a
+    malformed request a defect: both pass through as ClientError.
     """
     try:
         yield
     except ClientError as error:
         code = error_code(error)
-        if code not in CANNOT_SERVE_NOW and http_status(error) < 500:
+        if code in REFUSES_US:
+            logger.error("a table refuses calls", extra={"operation": error.operation_name, "fault": code})
+        elif code not in CANNOT_SERVE_NOW and http_status(error) < 500:
             raise
         raise StoreUnavailable(f"{error.operation_name}: {code}") from error
     except NO_ANSWER as error:
