@@ -91,6 +91,11 @@ class Cell:
         return self.silences or self.group == HANDLER
 
     @property
+    def runs_again(self) -> bool:
+        """Whether a turn's answer may get lost, so that its message is asked again and runs anew."""
+        return self.group in (CONNECTION, HANDLER, POSTS)
+
+    @property
     def loses_accounts(self) -> bool:
         """Whether the accounts may be told by the log alone: the tables fail, or who keeps them is dead."""
         return self.group in (TABLES, HANDLER)

@@ -100,7 +100,7 @@ def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, second
         f"{SLOW_DEPENDENCY_MS:g} ms; a model's cut and stall come after {BREAKS_AFTER_TOKENS} tokens.",
         "",
         "*met*: calls that met the fault. *text ≤ 3 s*: turns whose shopper saw text within 3 s of asking. *longest*: "
-        "until the last frame. *no answer*: turns that ended in an error, by its code. *ledger*: turns whose one line "
+        "until the last frame. *no answer*: turns that ended in an error, by its code. *ledger*: turns whose line "
         "agrees with what their `end` told, to the nano-dollar; where no stream broke, the lines' tokens are those "
         "that the emulated service charged.",
         "",

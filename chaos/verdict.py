@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chaos.matrix import BUDGET, CONNECTION, HANDLER
+from chaos.matrix import BUDGET, HANDLER
 from chaos.questions import is_exact
 from mangaassist.routing.policy import CATALOGUE
 
@@ -154,24 +154,23 @@ def ledger(
 ) -> Ledger:
     """Compare every end that tells of attempts with its line, and where no line is an estimate, all with the bill.
 
-    A turn has one line; where its connection or its function died it may have run twice, and then one of them is it.
+    A turn has one line; where its answer got lost it may have run twice, and then one of them is it.
     """
     known: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         known.setdefault(str(line["turn_id"]), []).append(line)
-    once = cell.group not in (CONNECTION, HANDLER)
     exact = estimated = told = missing = wrong = 0
     for end in (it.turn.end for it in asked if it.turn.end is not None and it.turn.end["attempts"]):
         found = known.get(end["turn_id"], [])
         if not found:
             told += end["turn_id"] in logged
             missing += end["turn_id"] not in logged
-        elif any(_agrees(end, line) for line in found) and not (once and len(found) > 1):
+        elif any(_agrees(end, line) for line in found) and (len(found) == 1 or cell.runs_again):
             exact += 1
             estimated += bool(end["usage"]["estimated"])
         else:
             wrong += 1
-    whole = once and not (told or missing) and not any(_is_estimate(line) for line in lines)
+    whole = cell.group != HANDLER and not (told or missing) and not any(_is_estimate(line) for line in lines)
     if whole and _tokens(lines) != charged_tokens:
         wrong += 1
     return Ledger(exact, estimated, told, missing, wrong)

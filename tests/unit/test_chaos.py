@@ -146,7 +146,8 @@ def test_a_line_that_says_something_else_and_one_too_many_are_wrong() -> None:
 
 def test_a_turn_that_ran_twice_may_have_two_lines() -> None:
     dropped = Cell(matrix.CONNECTION, matrix.DROPPED, 1.0)
-    assert judged([answered()], [line(cost_nano_usd=0), line()], BEFORE, AFTER, cell=dropped).complaints == []
+    twice = replace(AFTER, charged_tokens=AFTER.charged_tokens + 30)
+    assert judged([answered()], [line(cost_nano_usd=0), line()], BEFORE, twice, cell=dropped).complaints == []
 
 
 def test_a_line_that_is_missing_is_in_the_log_or_a_complaint() -> None:
