@@ -60,7 +60,7 @@ def test_a_table_that_cannot_serve_is_unavailable(error: Exception) -> None:
     assert failure.value.__cause__ is error
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ExpiredTokenException"])
 def test_a_table_that_refuses_us_is_too_and_operators_hear_why(code: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(StoreUnavailable), store_errors():
         raise refusal(code)
@@ -73,6 +73,7 @@ def test_a_table_that_refuses_us_is_too_and_operators_hear_why(code: str, caplog
         refusal("ConditionalCheckFailedException"),
         refusal("TransactionCanceledException"),
         refusal("ValidationException"),
+        refusal("ResourceNotFoundException"),
         NoCredentialsError(),
         KeyError("ours"),
     ],

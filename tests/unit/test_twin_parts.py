@@ -129,8 +129,8 @@ def test_functions_run_on_threads_of_their_own_with_lambdas_context(functions: F
     assert context.log_group_name == "/aws/lambda/Odd"
 
 
-def test_an_edit_is_seen_by_the_next_event_only(functions: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.functions.LOOK_EVERY_S", 0.0)
+def test_an_edit_is_seen_by_the_next_event_only(functions: Functions) -> None:
+    functions.look_every_s = 0.0
     function = functions.application.functions["Odd"]
     before = functions.handler(function)
     code = function.folder / "odd_handler.py"

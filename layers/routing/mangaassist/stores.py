@@ -26,12 +26,11 @@ CANNOT_SERVE_NOW = frozenset(
         "TransactionInProgressException",
     }
 )
-REFUSES_US = frozenset(  # a permission, a key or a table that is gone: only operators can mend it
+REFUSES_US = frozenset(  # a permission or a key that is gone: only operators can mend it
     {
         "AccessDeniedException",
         "ExpiredTokenException",
         "InvalidSignatureException",
-        "ResourceNotFoundException",
         "UnrecognizedClientException",
     }
 )
@@ -43,8 +42,8 @@ NO_ANSWER = (ChecksumError, ConnectionError, HTTPClientError, IncompleteReadErro
 def store_errors() -> Iterator[None]:
     """Name a table's time-outs, throttling, 5xx answers and refusals StoreUnavailable; a turn can go on without it.
 
-    A refusal (denied, no such table) goes to the log as an error besides. A failed condition is an answer, and a
-    malformed request a defect: both pass through as ClientError.
+    A refusal (denied) goes to the log as an error besides. A failed condition is an answer, and a malformed request, or
+    one for a table that does not exist, a defect: both pass through as ClientError.
     """
     try:
         yield
