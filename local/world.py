@@ -103,13 +103,13 @@ class World:
 
     def state(self, now: datetime) -> dict[str, Any]:
         """The situation, and of it the JST day's account, capacity and health, for people and tests."""
-        view, day = self.view(now), now.astimezone(JST).date().isoformat()
-        situation = self.situation()
+        view, situation = self.view(now), self.situation()
+        local = now.astimezone(JST)
+        day = local.date().isoformat()
         account: dict[str, Any] = situation.get(f"SPEND#{day}", {})
         amounts = {name: account.get(name, 0) for name in ("committed_nano_usd", "spent_nano_usd", "attempts")}
         budget = view.policy.budget
         allowed = [budget.allowed(hour * 60 + 59) for hour in range(24)]  # by each hour's end
-        local = now.astimezone(JST)
         minute, committed = local.hour * 60 + local.minute, int(amounts["committed_nano_usd"])
         tier = budget.tier(committed, minute)
         going = {"pace": budget.pace(committed, minute), "tier": tier.name if tier else ""}

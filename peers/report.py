@@ -114,7 +114,7 @@ def markdown(costs: Costs, results: Results, command: str, versions: Mapping[str
             "## Faults",
             "",
             "The twin's Bedrock, with the fast model as fallback of the quality model. A peer's call has a limit of "
-            f"{LIMIT_S:g} s, about what ours gives its first model; who asks waits {PATIENCE_S:g} s for the end. To "
+            f"{LIMIT_S:g} s, so that a fallback can keep the promise; who asks waits {PATIENCE_S:g} s for the end. To "
             "the first text, how the answers ended, and when. *whole* is the model's answer to the character, "
             "*truncated* one that ends early and looks finished, *catalogue* and *deadline* are answers that say what "
             "they are.",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 QUALITY, FAST = "ondemand-sonnet", "ondemand-haiku"
 PROMISE_S = 3.0  # to the first text
-LIMIT_S = 2.0  # of one call, as much as ours gives its first model: with it a fallback can still keep the promise
+LIMIT_S = 2.0  # of one call: short enough for a fallback to keep the promise
 PATIENCE_S = 10.0  # of who asks: what has not ended by then never does, for him
 NO_END = "no end"
 HONEST = ("whole", "catalogue", "deadline")  # an answer, or one that says what it is
