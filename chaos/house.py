@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 OPTIONS = ("--environments", "2", "--quotas", "100", "--seed", "1", "--set", "TURNS_PER_MINUTE=6000")
 FAILING = ("--endpoint", "starting_s=0", "--set", "ANSWER_CACHE=redis", "--set", "CAPACITY_MODE=off")
 POOR = ("--set", "CAPACITY_MODE=off")  # no hours that are paid for already
-READY_S = 20.0
+READY_S = 60.0
 MOST_LINES = 1_000
 TWIN_FOLDER = ROOT / ".twin"
 ON_DEMAND = "anthropic"  # in the ids of the models that chains end with

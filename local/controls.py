@@ -96,8 +96,10 @@ class Controls:
         return process.figures([it["pid"] for it in self._environments.listed()])
 
     async def _kill(self, request: Request) -> dict[str, Any]:
-        if request.method == "DELETE" and self._environments.kill() is None:
-            raise Unusable("functions share the twin's process; python -m local --environments 2 gives them their own")
+        if request.method == "DELETE":
+            if not self._environments.count:
+                raise Unusable("functions share the twin's process; --environments 2 gives them their own")
+            self._environments.kill()
         return {"environments": self._environments.listed()}
 
     async def _token(self, request: Request) -> dict[str, Any]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from local.clock import Clock
 
 EXITED = "Runtime.ExitError"  # Lambda's words for a process that is gone
-READY_S = 30
+READY_S = 60
 
 
 @dataclass(eq=False)
@@ -77,60 +77,70 @@ class Environment(asyncio.Protocol):
 
 
 class Environments:
-    """So many processes; one that ends is followed by another. To be used on the event loop alone."""
+    """So many processes; one that ends is followed by another. To be used on the event loop alone.
+
+    An event that finds none waits for the next one, as Lambda lets it wait for a cold start.
+    """
 
     def __init__(
         self, count: int, template: Path, log: Path | None, clock: Clock, report: Callable[[str], None]
     ) -> None:
-        self._count = count
+        self.count = count
         self._template = template
         self._log = log
         self._clock = clock
         self._report = report
         self._running: list[Environment] = []
+        self._waiting: list[tuple[str, dict[str, Any], Future[Any]]] = []
         self._starting: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     async def begin(self) -> None:
         """Start them all."""
-        await asyncio.gather(*(self._begin_one() for _ in range(self._count)))
+        await asyncio.gather(*(self._begin_one() for _ in range(self.count)))
 
     def start(self, name: str, event: dict[str, Any]) -> Future[Any]:
         """Begin an invocation where the fewest are under way; the future fails with HandlerFailed."""
         future: Future[Any] = Future()
-        if not self._running:
-            future.set_exception(HandlerFailed.of(name, EXITED, "no environment is ready"))
-            return future
-        environment = min(self._running, key=lambda it: len(it.waiting))
-        number = uuid.uuid4().hex
-        environment.waiting[number] = name, future
-        environment.send({"id": number, "function": name, "event": event, "clock": self._clock.reading()})
+        if self._running:
+            self._send(name, event, future)
+        else:
+            self._waiting.append((name, event, future))
         return future
 
     def listed(self) -> list[dict[str, int]]:
         """The processes, and how many events each has under way."""
         return [{"pid": it.process.pid, "events": len(it.waiting)} for it in self._running]
 
-    def kill(self) -> dict[str, int] | None:
-        """Kill the one that has the most events under way, and say which; None where there are none."""
-        if not self._running:
-            return None
-        busiest = max(self._running, key=lambda it: len(it.waiting))
-        killed = {"pid": busiest.process.pid, "events": len(busiest.waiting)}
-        self._running.remove(busiest)  # its end is heard of later; until then nobody else may be sent there
-        busiest.kill()
-        return killed
+    def kill(self) -> None:
+        """Kill the one that has the most events under way, if any is ready."""
+        if self._running:
+            busiest = max(self._running, key=lambda it: len(it.waiting))
+            self._running.remove(busiest)  # its end is heard of later; until then nobody else may be sent there
+            busiest.kill()
 
     def stop(self) -> None:
         """End them all."""
         self._stopped = True
         for environment in self._running:
             environment.kill()
+        for name, _, future in self._waiting:
+            future.set_exception(HandlerFailed.of(name, EXITED, "the twin stops"))
+        self._waiting.clear()
 
     async def _begin_one(self) -> None:
         environment = Environment(self._template, self._log, self._told, self._ended)
         await environment.start()
         self._running.append(environment)
+        waiting, self._waiting = self._waiting, []
+        for name, event, future in waiting:
+            self._send(name, event, future)
+
+    def _send(self, name: str, event: dict[str, Any], future: Future[Any]) -> None:
+        environment = min(self._running, key=lambda it: len(it.waiting))
+        number = uuid.uuid4().hex
+        environment.waiting[number] = name, future
+        environment.send({"id": number, "function": name, "event": event, "clock": self._clock.reading()})
 
     def _told(self, environment: Environment, message: dict[str, Any]) -> None:
         if "said" in message:

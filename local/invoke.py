@@ -38,7 +38,7 @@ TWIN_PORT = 8080
 SPOKEN_OF = re.compile(rf"http://(127\.0\.0\.1|host\.docker\.internal):{TWIN_PORT + 1}\b")  # emulated AWS, in env.json
 SHOPPER = "sample-shopper"
 RUNTIME = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")  # what Lambda has in /var/runtime
-START_LIMIT_S = 20.0
+START_LIMIT_S = 60.0
 INVOKE_LIMIT_S = 40.0
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_S = 30
+READY_S = 60
 CALLS = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10)
 
 FIRST_PORT, PORTS_EACH = 20_000, 2_000

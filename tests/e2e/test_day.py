@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 
-DAY = date(2026, 11, 27)
+DAY = date(2026, 11, 20)
 # Short turns, because a window drains in real time for as long as its longest turn.
 LIMITS = {"turn_ms": 4_000, "closing_reserve_ms": 1_000, "quality_floor_ms": 1_000, "situation_ttl_ms": 500}
 DRAIN = timedelta(seconds=30)
