@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import base64
 import json
-from functools import cache
+from collections import deque
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from moto.core import responses, utils
 from moto.core.exceptions import ServiceException
-from moto.dynamodb.comparisons import get_filter_expression
+from moto.dynamodb.comparisons import ConditionExpressionParser, get_filter_expression
 from moto.dynamodb.exceptions import (
     ConditionalCheckFailed,
     MultipleTransactionsException,
@@ -24,6 +25,7 @@ from moto.dynamodb.exceptions import (
     TransactWriteSingleOpException,
 )
 from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser  # type: ignore[attr-defined]
 from moto.dynamodb.responses import DynamoHandler
 from moto.moto_server.werkzeug_app import BackendRequest
 from werkzeug.exceptions import HTTPException
@@ -40,11 +42,14 @@ if TYPE_CHECKING:
 type Reason = tuple[str | None, str | None, dict[str, Any] | None]
 
 MOST_ACTIONS = 100
+EXPRESSIONS = 1_000  # remembered; an application has some dozens
+LEX = ConditionExpressionParser._lex_condition_expression
 CONTENT_TYPE = "application/x-amz-json-1.0"
 
 
 ITEM_OPERATIONS = {
     "BatchGetItem": DynamoHandler.batch_get_item,
+    "BatchWriteItem": DynamoHandler.batch_write_item,
     "DeleteItem": DynamoHandler.delete_item,
     "GetItem": DynamoHandler.get_item,
     "PutItem": DynamoHandler.put_item,
@@ -90,9 +95,24 @@ def _in_base64(value: object) -> str:
 
 @cache
 def _install() -> None:
-    """Replace what is slow in moto: transactions, and a look through a class's methods at every request."""
+    """Replace what is slow in moto: transactions, and reading the same class and the same expressions at every request.
+
+    What an expression is read into is not changed by those who use it: moto validates a copy of an update's tree, and a
+    condition's words are tuples.
+    """
     DynamoDBBackend.transact_write_items = _transact_write_items  # type: ignore[assignment]
     responses.method_names_from_class = cache(utils.method_names_from_class)  # type: ignore[attr-defined]
+    UpdateExpressionParser.make = lru_cache(EXPRESSIONS)(UpdateExpressionParser.make)
+    ConditionExpressionParser._lex_condition_expression = _words  # type: ignore[assignment,method-assign]
+
+
+def _words(parser: ConditionExpressionParser) -> deque[Any]:
+    return deque(_words_of(parser.condition_expression or ""))
+
+
+@lru_cache(EXPRESSIONS)
+def _words_of(condition: str) -> tuple[Any, ...]:
+    return tuple(LEX(ConditionExpressionParser(condition, None, None)))
 
 
 def _transact_write_items(backend: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:

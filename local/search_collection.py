@@ -171,7 +171,8 @@ class Collection:
 
     def _source(self, document: Document, includes: list[str], excludes: list[str]) -> dict[str, Any]:
         if includes or self._classic:
-            return _kept(document.whole(), includes, excludes)
+            whole = document.whole(lambda name: _is_kept(name, includes, excludes))
+            return _kept(whole, includes, excludes)
         return _kept(document.source, includes, excludes)
 
     def _reader(self, index: Index) -> Reader:
@@ -269,6 +270,17 @@ def _patterns(told: Any) -> list[str]:
     if not isinstance(patterns, list) or not all(isinstance(one, str) for one in patterns):
         raise unparsable("Expected one of [VALUE_BOOLEAN, START_OBJECT, START_ARRAY] in [_source]")
     return patterns
+
+
+def _is_kept(name: str, includes: list[str], excludes: list[str]) -> bool:
+    """Whether a field is shown, by its own name or that of an object around it."""
+    parts = name.split(".")
+    names = [".".join(parts[:number]) for number in range(1, len(parts) + 1)]
+
+    def any_of(patterns: list[str]) -> bool:
+        return any(fnmatchcase(here, pattern) for here in names for pattern in patterns)
+
+    return not any_of(excludes) and (not includes or any_of(includes))
 
 
 def _kept(source: dict[str, Any], includes: list[str], excludes: list[str], prefix: str = "") -> dict[str, Any]:

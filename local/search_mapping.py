@@ -11,7 +11,7 @@ from local.search_errors import SearchError, unmappable
 from local.search_values import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from local.search_values import Term, Vector
 
@@ -56,10 +56,12 @@ class Document:
     terms: dict[str, list[Term]] = field(default_factory=dict)
     vectors: dict[str, Vector] = field(default_factory=dict)
 
-    def whole(self) -> dict[str, Any]:
-        """The source with its vectors, as precise as they are stored."""
+    def whole(self, shown: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
+        """The source with those vectors that are shown, as precise as they are stored."""
         source = copy.deepcopy(self.source)
         for name, vector in self.vectors.items():
+            if not shown(name):
+                continue
             *parents, last = name.split(".")
             place = source
             for parent in parents:
