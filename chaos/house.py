@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -58,9 +58,18 @@ class House:
         """Set a control."""
         httpx.put(f"{self.controls}/{path}", json=document, timeout=20).raise_for_status()
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str) -> Any:
         """Reset a control."""
-        httpx.delete(f"{self.controls}/{path}", timeout=20).raise_for_status()
+        return httpx.delete(f"{self.controls}/{path}", timeout=20).raise_for_status().json()
+
+    def kill(self) -> int:
+        """Kill the environment with the most events under way; how many these were."""
+        killed = self.delete("environments")["killed"]
+        return killed["events"] if killed else 0
+
+    def is_answering(self) -> bool:
+        """Whether a model speaks to a function."""
+        return bool(self.get("state")["emulator"]["active_streams"])
 
     def books(self) -> Books:
         """The accounts and charges as they are now."""
@@ -96,8 +105,7 @@ class House:
         try:
             self.until(
                 lambda: (
-                    not self.get("state")["emulator"]["active_streams"]
-                    and not any(it["events"] for it in self.get("environments")["environments"])
+                    not self.is_answering() and not any(it["events"] for it in self.get("environments")["environments"])
                 )
             )
         except TimeoutError:
@@ -137,7 +145,10 @@ class House:
     def until(self, holds: Callable[[], bool], seconds: float = READY_S) -> None:
         """Wait until something holds; raises TimeoutError."""
         give_up_at = time.monotonic() + seconds
-        while not holds():
+        while True:
+            with suppress(httpx.TransportError):  # a busy twin may take its time
+                if holds():
+                    return
             if time.monotonic() > give_up_at:
                 raise TimeoutError
             time.sleep(0.1)

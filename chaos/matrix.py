@@ -30,7 +30,7 @@ SLOW_DEPENDENCY_MS = 300.0
 
 CONNECTION, HANDLER, CLOCK, BUDGET = "connection", "handler", "clock", "budget"
 DROPPED, KILLED, SPENT = "dropped mid-turn", "killed mid-turn", "runs out"
-SMALL_BUDGET_USD = "0.001"  # what two answers at a time reserve, and ten cost
+SMALL_BUDGET_USD = "0.004"  # less than a cell's answers would cost, and more than one of them reserves
 EDGES = {  # and when the asking begins
     "09:00, night to business": "08:59:50",
     "18:00, business to peak": "17:59:50",
@@ -63,13 +63,12 @@ class Cell:
 
     @property
     def scripted(self) -> dict[str, dict[str, Any]]:
-        """The faults as the twin takes them; none where something else is done."""
-        return {key: fault | _often(self.share) for key, fault in self._faults.items()}
+        """The faults as the twin takes them; none where something else is done.
 
-    @property
-    def first(self) -> dict[str, dict[str, Any]]:
-        """What comes before a share of calls, since chance alone might bring nothing: one fault each."""
-        return {key: fault | {"count": 1} for key, fault in self._faults.items()} if self.share < 1 else {}
+        Of a share the first call fails for certain, since chance alone might bring nothing.
+        """
+        often = {"probability": self.share, "certain": 1} if self.share < 1 else {}
+        return {key: fault | often for key, fault in self._faults.items()}
 
     @property
     def _faults(self) -> dict[str, dict[str, Any]]:
@@ -86,14 +85,19 @@ class Cell:
         return self.group in (BOUGHT, CLOCK)
 
     @property
-    def cannot_answer(self) -> bool:
-        """Whether a turn may come to an error: who was to answer is dead, or cannot be heard."""
-        return self.silences or self.group == HANDLER
+    def meets(self) -> bool:
+        """Whether it can be counted how often something met what fails."""
+        return self.group not in (CLOCK, BUDGET)
+
+    @property
+    def kills(self) -> bool:
+        """Whether a turn may come to an error, and late: who was to answer is dead, and nobody knows before long."""
+        return self.group == HANDLER
 
     @property
     def runs_again(self) -> bool:
-        """Whether a turn's answer may get lost, so that its message is asked again and runs anew."""
-        return self.group in (CONNECTION, HANDLER, POSTS)
+        """Whether a turn's answer or its record may get lost, so that its message is asked again and runs anew."""
+        return self.group in (CONNECTION, HANDLER, POSTS, TABLES)
 
     @property
     def loses_accounts(self) -> bool:
@@ -131,7 +135,3 @@ def _fault(key: str, fault: str) -> dict[str, Any]:
     if key in MODELS and fault in ("cut", "stall"):
         return {"fault": fault, "after_tokens": BREAKS_AFTER_TOKENS}
     return {"fault": fault}
-
-
-def _often(share: float) -> dict[str, float]:
-    return {} if share == 1 else {"probability": share}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.report import machine
-from chaos.matrix import BREAKS_AFTER_TOKENS, SLOW_DEPENDENCY_MS, SLOW_MODEL, Cell
-from chaos.verdict import Ledger, Verdict
+from chaos.matrix import BREAKS_AFTER_TOKENS, SLOW_DEPENDENCY_MS, SLOW_MODEL
+from chaos.run import KILLS, SILENCED_S
+from chaos.verdict import DEADLINE_MS, KNOWN_DEAD_MS, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 COLUMNS = ("fails", "met", "turns", "answered by", "text ≤ 3 s", "longest", "no answer", "ledger", "")
 
@@ -24,7 +25,8 @@ class Totals:
     turns: int
     ended: int
     useful: int
-    answerable: int  # turns of cells in which somebody is left to answer and can be heard
+    in_time: int  # with text within the promise
+    answerable: int  # turns of cells in which nobody who was to answer is killed
     answered: int  # of them
     inexact: int
     overshot: int
@@ -39,8 +41,9 @@ class Totals:
             turns=sum(it.turns for it in verdicts),
             ended=sum(it.ended for it in verdicts),
             useful=sum(it.useful for it in verdicts),
-            answerable=sum(it.turns for it in verdicts if not it.cell.cannot_answer),
-            answered=sum(it.useful for it in verdicts if not it.cell.cannot_answer),
+            in_time=sum(it.with_text_in_time for it in verdicts),
+            answerable=sum(it.turns for it in verdicts if not it.cell.kills),
+            answered=sum(it.useful for it in verdicts if not it.cell.kills),
             inexact=sum(len(it.inexact) for it in verdicts),
             overshot=sum(it.overshot for it in verdicts),
             wrong_lines=sum(it.ledger.wrong for it in verdicts),
@@ -58,9 +61,9 @@ class Totals:
         return (
             f"Of {self.turns:,} turns in {self.cells} cells {self.ended / self.turns:.2%} came to an `end` or an "
             f"`error`, {self.useful / self.turns:.2%} had a useful answer "
-            f"({self._answered_share:.2%} of those whose function was not killed and whose posts were not all "
-            f"refused), {self.inexact} had an inexact text, "
-            f"{self.overshot} passed the deadline; {self.wrong_lines} ledger lines were wrong, and the counter of the "
+            f"({self._answered_share:.2%} where no function was killed), {self.in_time / self.turns:.2%} had text "
+            f"within 3 s, {self.inexact} had an inexact text, {self.overshot} came later than they may; "
+            f"{self.wrong_lines} ledger lines were wrong, and the counter of the "
             f"budget was too low {self.broken_budgets} times."
         )
 
@@ -70,7 +73,7 @@ def row(verdict: Verdict) -> tuple[str, ...]:
     cell = verdict.cell
     return (
         cell.name.removeprefix(f"{cell.group}: "),
-        str(verdict.met) if cell.scripted else "–",
+        str(verdict.met) if cell.meets else "–",
         str(verdict.turns),
         ", ".join(f"{target} {count}" for target, count in verdict.answered_by.items()) or "–",
         f"{verdict.in_time_share:.0%}",
@@ -81,7 +84,7 @@ def row(verdict: Verdict) -> tuple[str, ...]:
     )
 
 
-def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, seconds: float) -> str:
+def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, turns: int) -> str:
     """What docs/reliability.md says."""
     where = machine()
     lines = [
@@ -92,23 +95,7 @@ def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, second
         "",
         f"**{Totals.of(verdicts).sentence()}**",
         "",
-        f"{shoppers} shoppers ask the twin over real WebSockets, one question after the other for {seconds:g} s, in "
-        "Japanese and English, about orders, the catalogue and in depth, and hear their answers out; the trouble goes "
-        "on until all are heard, or, where nothing could be posted, for as long as they ask. A percentage is that of "
-        "the calls that fail by chance, after a first one that fails for certain. A slow model takes "
-        f"{SLOW_MODEL['first_token_ms'] / 1000:g} s to its first token, another slow dependency "
-        f"{SLOW_DEPENDENCY_MS:g} ms; a model's cut and stall come after {BREAKS_AFTER_TOKENS} tokens.",
-        "",
-        "*met*: calls that met the fault. *text ≤ 3 s*: turns whose shopper saw text within 3 s of asking. *longest*: "
-        "until the last frame. *no answer*: turns that ended in an error, by its code. *ledger*: turns whose line "
-        "agrees with what their `end` told, to the nano-dollar; where no stream broke, the lines' tokens are those "
-        "that the emulated service charged.",
-        "",
-        "The last column is `ok` when a call met the fault, every turn came to its end within the deadline and to a "
-        "useful answer (but for killed functions, and where nothing can be posted), each text is exact (a model's "
-        "answer to the character, however many models it took), no ledger line is wrong or missing, the counter that "
-        "guards the budget has all that was spent, not more than the day may cost and nothing that nobody holds, and "
-        "nothing goes on for nobody.",
+        *(f"{' '.join(paragraph.split())}\n" for paragraph in _how(shoppers, turns)),
     ]
     for group in dict.fromkeys(it.cell.group for it in verdicts):
         rows = [f"| {' | '.join(row(it))} |" for it in verdicts if it.cell.group == group]
@@ -116,18 +103,35 @@ def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, second
     return "\n".join(lines) + "\n"
 
 
+def _how(shoppers: int, turns: int) -> tuple[str, ...]:
+    """What was done, what the columns mean, and when a cell is `ok`."""
+    return (
+        f"""{shoppers} shoppers ask the twin over real WebSockets, {turns} questions each, one after the other, in
+        Japanese and English, about orders, the catalogue and in depth, and hear their answers out. Each cell meets
+        functions that remember nothing of the one before. The trouble goes on until all are heard, or, where nothing
+        can be posted, for {SILENCED_S:g} s. A percentage is that of the calls (or connections) that fail by chance,
+        after a first one that fails for certain; of models, which are called once or twice a turn, 1 % is just that
+        first one. A slow model takes {SLOW_MODEL["first_token_ms"] / 1000:g} s to its first token, another slow
+        dependency {SLOW_DEPENDENCY_MS:g} ms; a model's cut and stall come after {BREAKS_AFTER_TOKENS} tokens. Functions
+        are killed {KILLS} times, while a model speaks.""",
+        """*met*: calls that met the fault, lost connections, or events under way in what was killed. *text ≤ 3 s*:
+        turns
+        whose shopper saw text within 3 s of asking. *longest*: until the last frame. *no answer*: turns that ended in
+        an error, by its code. *ledger*: turns whose line agrees with what their `end` told, to the nano-dollar; where
+        no stream broke, the lines' tokens are those that the emulated service charged.""",
+        f"""The last column is `ok` when something met the fault, every turn came to its end within
+        {DEADLINE_MS // 1000} s (whose function is killed is told within {KNOWN_DEAD_MS // 1000} s that the turn is
+        lost) and, but for killed functions, to a useful answer, each text is exact (a model's answer to the character,
+        however many models it took), no ledger line is wrong or missing, the counter that guards the budget has all
+        that was spent, not more than the day may cost and nothing that nobody holds, and nothing goes on for nobody. It
+        says nothing of the 3 s, which depend on the machine too.""",
+    )
+
+
 def document(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """The report for programs."""
     cells = [asdict(it) | {"name": it.cell.name, "complaints": it.complaints} for it in verdicts]
     return {"machine": machine(), "totals": asdict(Totals.of(verdicts)), "cells": cells}
-
-
-def sound(document: Mapping[str, Any]) -> dict[Cell, Verdict]:
-    """The verdicts of a document, but for those with complaints."""
-    told = {field.name for field in fields(Verdict)}
-    cells = [{name: value for name, value in it.items() if name in told} for it in document["cells"]]
-    read = [Verdict(**it | {"cell": Cell(**it["cell"]), "ledger": Ledger(**it["ledger"])}) for it in cells]
-    return {it.cell: it for it in read if not it.complaints}
 
 
 def who_answered(verdicts: Sequence[Verdict]) -> Counter[str]:

@@ -1,9 +1,8 @@
-"""One cell: shoppers who ask without a pause while something fails, and hear their answers out."""
+"""One cell: shoppers who ask one question after the other while something fails, and hear their answers out."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import time
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from chaos import verdict
-from chaos.matrix import BOUGHT, CLOCK, CONNECTION, EDGES, GROUPS, HANDLER, MODELS, WITHIN
+from chaos.matrix import BOUGHT, CLOCK, CONNECTION, EDGES, WITHIN
 from chaos.questions import question
 from load.run import TwinTokens
 from load.schedule import Planned
@@ -27,10 +26,11 @@ if TYPE_CHECKING:
     from chaos.matrix import Cell
     from chaos.verdict import Verdict
 
-KILLS_EVERY_S = 3.0
+KILLS, KILLS_EVERY_S = 2, 3.0  # then those who ask again are let live
 ACROSS_EDGE_S = 20.0  # of the twin's clock and of ours: the edge is in the middle
+SILENCED_S = 2.0  # what silences everything ends before anybody's patience does
 PAUSE_S = 0.2  # between an answer and the next question: what fails at once must not outnumber the rest
-BEFORE_S = 1.0  # between the connections and the trouble
+LOOK_EVERY_S = 0.1
 TICK_MINUTES = 5  # of the twin's schedule
 OPENING_MINUTES = 35  # before an edge, that capacity may be bought in time
 
@@ -41,23 +41,23 @@ class Cells:
 
     house: House
     shoppers: int
-    seconds: float
+    turns: int  # of each shopper
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _users: Iterator[int] = field(default_factory=itertools.count)
     _day: date | None = None  # of the twin's clock, once it has been moved: tomorrow, for it may only go forward
 
     def run(self, cell: Cell) -> Verdict:
         """Ask through a cell, from a twin that has forgotten the one before."""
-        if set(GROUPS.get(cell.group, ())) & MODELS:
-            self.house.forget()
+        self.house.forget()
         if cell.group == CLOCK:
             self._go_to(EDGES[cell.fault])
         if cell.group == BOUGHT and not self._day:
             self._go_to(WITHIN)
-        before, met = self.house.books(), self.house.faults_met()
-        asked = asyncio.run(self._asked(cell))
+        before, met_before = self.house.books(), self.house.faults_met()
+        asked, killed = asyncio.run(self._asked(cell))
         self.house.delete("faults")
         at_rest = self.house.at_rest()
+        dropped = sum(it.reconnects for it in asked) if cell.group == CONNECTION else 0
         turns = {it.turn.id for it in asked}
         lines = [line for line in self.house.lines() if line["turn_id"] in turns]
         return verdict.of(
@@ -66,12 +66,13 @@ class Cells:
             lines,
             before,
             self.house.books(),
-            met=self.house.faults_met() - met,
+            met=self.house.faults_met() - met_before + dropped + killed,
             logged=self.house.unsettled() & turns,
             at_rest=at_rest,
         )
 
-    async def _asked(self, cell: Cell) -> list[Asked]:
+    async def _asked(self, cell: Cell) -> tuple[list[Asked], int]:
+        """What was asked, and how many events were under way in what was killed."""
         asked: list[Asked] = []
         async with httpx.AsyncClient(timeout=20) as client:
             tokens = TwinTokens(client, self.house.controls)
@@ -80,47 +81,41 @@ class Cells:
             lines = [Line(self.house.url, tokens, user) for user in users]
             for line in lines:
                 await line.open(time.monotonic() + 20)
-            trouble = asyncio.create_task(self._trouble(cell))
-            until = time.monotonic() + (ACROSS_EDGE_S if cell.group == CLOCK else self.seconds)
+            if cell.scripted:
+                await asyncio.to_thread(self.house.put, "faults", cell.scripted)
+            until = time.monotonic() + ACROSS_EDGE_S
             async with asyncio.TaskGroup() as group:
+                trouble = group.create_task(self._trouble(cell))
                 for line in lines:
                     group.create_task(self._ask_on(cell, line, until, asked))
-            trouble.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await trouble
-        return asked
+        return asked, trouble.result()
 
     async def _ask_on(self, cell: Cell, line: Line, until: float, asked: list[Asked]) -> None:
-        await asyncio.sleep(BEFORE_S)
+        """Ask so many questions, or until an instant where the clock is what matters."""
         shopper = Shopper(line)
-        while time.monotonic() < until:
-            number = next(self._numbers)
-            drops = cell.group == CONNECTION and _of_share(number, cell.share)
-            planned = Planned(0.0, 0, "", question(number), drops)
+        for turn in itertools.count():
+            if time.monotonic() >= until if cell.group == CLOCK else turn >= self.turns:
+                break
+            drops = cell.group == CONNECTION and _of_share(len(asked), cell.share)
+            planned = Planned(0.0, 0, "", question(next(self._numbers)), drops)
             it = Asked(planned, turn=Turn(planned.question, None))
             asked.append(it)
             await shopper.ask(it, time.monotonic())
             await asyncio.sleep(PAUSE_S)
         await line.close()
 
-    async def _trouble(self, cell: Cell) -> None:
-        """Make it fail until all answers are heard; what silences everything ends before anybody's patience does."""
-        if cell.first:
-            await asyncio.to_thread(self.house.put, "faults", cell.first)
-            await asyncio.to_thread(self._until_met, cell)
-        if cell.scripted:
-            await asyncio.to_thread(self.house.put, "faults", cell.scripted)
-            await asyncio.sleep(self.seconds)
-            if cell.silences:
-                await asyncio.to_thread(self.house.delete, "faults")
-        while cell.group == HANDLER:
+    async def _trouble(self, cell: Cell) -> int:
+        """End what silences everything, or kill who answers: how many events that met."""
+        if cell.silences:
+            await asyncio.sleep(SILENCED_S)
+            await asyncio.to_thread(self.house.delete, "faults")
+        killed = 0
+        for _ in range(KILLS if cell.kills else 0):
+            while not await asyncio.to_thread(self.house.is_answering):
+                await asyncio.sleep(LOOK_EVERY_S)
+            killed += await asyncio.to_thread(self.house.kill)
             await asyncio.sleep(KILLS_EVERY_S)
-            await asyncio.to_thread(self.house.delete, "environments")
-
-    def _until_met(self, cell: Cell) -> None:
-        """Wait until some call has met the first faults; the verdict complains when none does."""
-        with contextlib.suppress(TimeoutError):
-            self.house.until(lambda: len(self.house.get("faults")) < len(cell.first), self.seconds)
+        return killed
 
     def _go_to(self, clock: str) -> None:
         """Move the twin's clock to shortly before an edge, by steps in which its schedule buys what the edge needs."""
@@ -142,5 +137,5 @@ def _busy(house: House) -> bool:
 
 
 def _of_share(number: int, share: float) -> bool:
-    """Whether the turn of a number is of a share of them all, evenly spread."""
-    return int((number + 1) * share) > int(number * share)
+    """Whether the turn of a number is of a share of them all, evenly spread; the first one always is."""
+    return number == 0 or int((number + 1) * share) > int(number * share)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from chaos.matrix import BUDGET, HANDLER
+from chaos.matrix import BUDGET
 from chaos.questions import is_exact
 from mangaassist.routing.policy import CATALOGUE
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PROMISE_MS = 3_000
 DEADLINE_MS = 29_000  # API Gateway's
+KNOWN_DEAD_MS = (
+    40_000  # by when a killed turn is: its lease of 31 s, and the shopper who asks every 6 s what became of it
+)
 NANO = 1_000_000_000
 UNFORESEEN = "error: internal"
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
@@ -56,7 +59,7 @@ class Verdict:
     """A cell in figures; `inexact` quotes what was wrong."""
 
     cell: Cell
-    met: int  # faults
+    met: int  # faults, lost connections, or events that were under way in what was killed
     turns: int
     ended: int
     useful: int
@@ -71,6 +74,7 @@ class Verdict:
     let_go: bool  # whether all that was reserved is spent or free again
     at_rest: bool
     inexact: Sequence[str] = field(default_factory=tuple)
+    broke_off: str = ""  # why the cell could not be asked through
 
     @property
     def in_time_share(self) -> float:
@@ -86,18 +90,21 @@ class Verdict:
         """What must never be; nothing where the cell holds."""
         cell, unanswered = self.cell, self.turns - self.useful
         unforeseen = self.errors.get(UNFORESEEN, 0)
+        models = sum(self.answered_by.values()) - self.answered_by.get(CATALOGUE, 0)
         judged = (
+            (self.broke_off, f"broke off: {self.broke_off}"),
             (not self.turns, "nothing was asked"),
-            (cell.scripted and not self.met, "no call met the fault"),
+            (not self.met and cell.meets, "nothing met the fault"),
             (cell.wants_bought and not self._was_bought, "what was bought by the hour was never called"),
             (cell.group == BUDGET and not self.answered_by.get(CATALOGUE), "the money did not run out"),
+            (cell.group == BUDGET and not models, "there was no money from the beginning"),
             (self.ended < self.turns, f"{self.turns - self.ended} turns without an end"),
-            (unanswered and not cell.cannot_answer, f"{unanswered} turns without a useful answer"),
+            (unanswered and not cell.kills, f"{unanswered} turns without a useful answer"),
             (unforeseen, f"{unforeseen} turns with an error that nobody foresaw"),
             (self.overshot, f"{self.overshot} turns past the deadline"),
             (self.inexact, f"{len(self.inexact)} inexact texts"),
             (self.ledger.wrong, f"{self.ledger.wrong} wrong ledger lines"),
-            (self.ledger.missing and cell.group != HANDLER, f"{self.ledger.missing} turns are in no books"),
+            (self.ledger.missing and not cell.kills, f"{self.ledger.missing} turns are in no books"),
             (not self.budget_held, "the budget's counter is below what was spent"),
             (not self.let_go and not cell.loses_accounts, "what was reserved is not let go"),
             (not self.at_rest, "a model speaks, or a function runs, for nobody"),
@@ -127,7 +134,7 @@ def of(
         useful=len(useful),
         with_text_in_time=sum(it.first_text_ms is not None and it.first_text_ms <= PROMISE_MS for it in asked),
         worst_ms=max(totals, default=0.0),
-        overshot=0 if cell.cannot_answer else sum(total_ms > DEADLINE_MS for total_ms in totals),
+        overshot=sum(total_ms > (KNOWN_DEAD_MS if cell.kills else DEADLINE_MS) for total_ms in totals),
         answered_by=dict(Counter(it.target for it in asked if it.target).most_common()),
         called=sorted(
             {attempt["target"] for it in asked if it.turn.end is not None for attempt in it.turn.end["attempts"]}
@@ -143,6 +150,12 @@ def of(
             if it.turn.end and not is_exact(it.planned.question, it.turn.text, it.turn.end["finish"])
         ],
     )
+
+
+def broken_off(cell: Cell, why: str) -> Verdict:
+    """A cell of which nothing is known but why."""
+    nothing = Books(committed=0, reserved={}, limit=0, charged_tokens=0)
+    return replace(of(cell, [], [], nothing, nothing, met=0), broke_off=why)
 
 
 def ledger(
@@ -170,7 +183,7 @@ def ledger(
             estimated += bool(end["usage"]["estimated"])
         else:
             wrong += 1
-    whole = cell.group != HANDLER and not (told or missing) and not any(_is_estimate(line) for line in lines)
+    whole = not cell.kills and not (told or missing) and not any(_is_estimate(line) for line in lines)
     if whole and _tokens(lines) != charged_tokens:
         wrong += 1
     return Ledger(exact, estimated, told, missing, wrong)

@@ -96,11 +96,11 @@ class Controls:
         return process.figures([it["pid"] for it in self._environments.listed()])
 
     async def _kill(self, request: Request) -> dict[str, Any]:
-        if request.method == "DELETE":
-            if not self._environments.count:
-                raise Unusable("functions share the twin's process; --environments 2 gives them their own")
-            self._environments.kill()
-        return {"environments": self._environments.listed()}
+        if request.method == "GET":
+            return {"environments": self._environments.listed()}
+        if not self._environments.count:
+            raise Unusable("functions share the twin's process; --environments 2 gives them their own")
+        return {"killed": self._environments.kill(), "environments": self._environments.listed()}
 
     async def _token(self, request: Request) -> dict[str, Any]:
         user = request.query_params.get("user", "")

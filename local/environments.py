@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 EXITED = "Runtime.ExitError"  # Lambda's words for a process that is gone
 READY_S = 60
+AGAIN_S = 1.0  # between two that do not start
 
 
 @dataclass(eq=False)
@@ -41,9 +42,10 @@ class Environment(asyncio.Protocol):
     ended: Callable[[Environment], None]
     waiting: dict[str, tuple[str, Future[Any]]] = field(default_factory=dict)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    served: bool = False  # whether events were ever sent to it
 
     async def start(self) -> None:
-        """Start the process and wait until its handlers are loaded; raises TimeoutError."""
+        """Start the process and wait until its handlers are loaded; raises TimeoutError and ConnectionError."""
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "local.environment", str(theirs.fileno()), str(self.template)]
         if self.log:
@@ -53,8 +55,14 @@ class Environment(asyncio.Protocol):
         self._received = b""
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.connect_accepted_socket(lambda: self, ours)
-        async with asyncio.timeout(READY_S):
-            await self.ready.wait()
+        try:
+            async with asyncio.timeout(READY_S):
+                await self.ready.wait()
+        except TimeoutError:
+            self.kill()
+            raise
+        if self.process.poll() is not None:
+            raise ConnectionError(f"it ended with exit code {self.process.returncode}")
 
     def send(self, message: dict[str, Any]) -> None:
         """Tell the process something."""
@@ -69,6 +77,7 @@ class Environment(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Note the end of the process."""
         self.process.wait()
+        self.ready.set()  # who waits for the start has waited long enough
         self.ended(self)
 
     def kill(self) -> None:
@@ -112,29 +121,48 @@ class Environments:
         """The processes, and how many events each has under way."""
         return [{"pid": it.process.pid, "events": len(it.waiting)} for it in self._running]
 
-    def kill(self) -> None:
-        """Kill the one that has the most events under way, if any is ready."""
-        if self._running:
-            busiest = max(self._running, key=lambda it: len(it.waiting))
-            self._running.remove(busiest)  # its end is heard of later; until then nobody else may be sent there
-            busiest.kill()
+    def kill(self) -> dict[str, int] | None:
+        """Kill the one that has the most events under way, and say which; None while none is ready."""
+        if not self._running:
+            return None
+        busiest = max(self._running, key=lambda it: len(it.waiting))
+        killed = {"pid": busiest.process.pid, "events": len(busiest.waiting)}
+        self._running.remove(busiest)  # its end is heard of later; until then nobody else may be sent there
+        busiest.kill()
+        return killed
 
     def stop(self) -> None:
         """End them all."""
         self._stopped = True
         for environment in self._running:
             environment.kill()
-        for name, _, future in self._waiting:
-            future.set_exception(HandlerFailed.of(name, EXITED, "the twin stops"))
-        self._waiting.clear()
+        self._fail_waiting("the twin stops")
 
     async def _begin_one(self) -> None:
         environment = Environment(self._template, self._log, self._told, self._ended)
         await environment.start()
+        environment.served = True
         self._running.append(environment)
         waiting, self._waiting = self._waiting, []
         for name, event, future in waiting:
             self._send(name, event, future)
+
+    async def _replace(self) -> None:
+        """Start another, as often as it takes; what waits for one is told that none starts."""
+        while not self._stopped:
+            try:
+                await self._begin_one()
+            except (TimeoutError, ConnectionError) as error:
+                self._report(f"an environment does not start: {str(error) or 'it takes too long'}")
+                self._fail_waiting("no environment starts")
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return
+
+    def _fail_waiting(self, why: str) -> None:
+        for name, _, future in self._waiting:
+            future.set_exception(HandlerFailed.of(name, EXITED, why))
+        self._waiting.clear()
 
     def _send(self, name: str, event: dict[str, Any], future: Future[Any]) -> None:
         environment = min(self._running, key=lambda it: len(it.waiting))
@@ -155,13 +183,13 @@ class Environments:
                 future.set_result(message["answer"])
 
     def _ended(self, environment: Environment) -> None:
-        """Fail what was under way in it, as Lambda does, and start another."""
+        """Fail what was under way in it, as Lambda does, and start another where it had started."""
         if environment in self._running:
             self._running.remove(environment)
         for name, future in environment.waiting.values():
             future.set_exception(HandlerFailed.of(name, EXITED, "the environment exited unexpectedly"))
         environment.waiting.clear()
-        if not self._stopped:
-            task = asyncio.get_running_loop().create_task(self._begin_one())
+        if environment.served and not self._stopped:
+            task = asyncio.get_running_loop().create_task(self._replace())
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)

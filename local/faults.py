@@ -57,13 +57,14 @@ class FaultUnknown(Exception):
 
 
 class Fault(BaseModel):
-    """What goes wrong, and how often: `count` times, with a `probability`, or until it is cleared."""
+    """What goes wrong, and how often: `count` times, by a `probability` after `certain` ones, or until cleared."""
 
     model_config = ConfigDict(extra="forbid")
 
     fault: Kind
     count: Annotated[int, Field(ge=1)] | None = None
     probability: Annotated[float, Field(gt=0, le=1)] | None = None
+    certain: Annotated[int, Field(ge=0)] = 0
     operation: str | None = None  # of a dependency, as its API names it; without one the fault is for all of them
     after_tokens: Annotated[int, Field(ge=0)] = 0
     first_token_ms: Annotated[float, Field(ge=0)] | None = None
@@ -78,6 +79,8 @@ class Fault(BaseModel):
             raise ValueError("first_token_ms and token_ms belong to slow")
         if self.operation and self.operation != MET_BY.get(self.fault, self.operation):
             raise ValueError(f"{self.fault} belongs to {MET_BY[self.fault]}")
+        if self.certain and self.probability is None:
+            raise ValueError("certain belongs to a probability")
         if self.error and self.error not in (known := ERRORS.get(self.fault, ())):
             raise ValueError(f"error is one of {', '.join(known)} here" if known else f"{self.fault} has no error")
         return self
@@ -132,13 +135,15 @@ class Faults:
             fault = self._faults.get(key)
             if fault is None or not fault.is_met_by(operation):
                 continue
-            if fault.probability is not None and self.random.random() >= fault.probability:
+            if fault.certain:
+                self._faults[key] = fault.model_copy(update={"certain": fault.certain - 1})
+            elif fault.probability is not None and self.random.random() >= fault.probability:
                 continue
             if fault.count is not None:
                 if fault.count == 1:
                     del self._faults[key]
                 else:
-                    self._faults[key] = fault.model_copy(update={"count": fault.count - 1})
+                    self._faults[key] = self._faults[key].model_copy(update={"count": fault.count - 1})
             self.met[key] += 1
             return fault
         return None

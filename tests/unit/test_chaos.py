@@ -193,30 +193,44 @@ def test_an_error_is_an_end_but_not_useful() -> None:
     assert result.complaints == ["1 turns without a useful answer", "1 turns with an error that nobody foresaw"]
 
 
-def test_an_error_is_all_that_a_killed_function_leaves_and_no_deadline_holds_it() -> None:
+def test_an_error_is_all_that_a_killed_function_leaves_and_it_may_come_late_but_not_for_ever() -> None:
     killed, alive = answered(1), answered(2)
-    killed.turn.end, killed.turn.error, killed.total_ms = None, {"code": "lost"}, 31_000
+    killed.turn.end, killed.turn.error, killed.total_ms = None, {"code": "lost"}, 35_000
     reserved = replace(AFTER, reserved={"SPEND#2026-11-27": 51})
     cell = Cell(matrix.HANDLER, matrix.KILLED, 1.0)
     assert judged([killed, alive], [line(2)], BEFORE, reserved, cell=cell).complaints == []
+    killed.total_ms = 41_000
+    too_late = judged([killed, alive], [line(2)], BEFORE, reserved, cell=cell)
+    assert too_late.complaints == ["1 turns past the deadline"]
+
+
+def test_who_cannot_be_heard_for_a_while_still_has_to_answer() -> None:
+    refused = answered()
+    refused.turn.end, refused.turn.error = None, {"code": "turn_lost"}
+    silenced = Cell(matrix.POSTS, "throttle", 1.0)
+    assert silenced.silences
+    result = judged([refused], [], BEFORE, replace(BEFORE, committed=4_000), cell=silenced)
+    assert "1 turns without a useful answer" in result.complaints
 
 
 def test_a_cell_that_tests_nothing_is_no_good_one() -> None:
-    assert judged([], [], BEFORE, BEFORE, met=0).complaints == ["nothing was asked", "no call met the fault"]
+    assert judged([], [], BEFORE, BEFORE, met=0).complaints == ["nothing was asked", "nothing met the fault"]
     bought = Cell(matrix.BOUGHT, "hang", 1.0)
     unused = judged([answered()], [line()], BEFORE, AFTER, cell=bought)
     assert unused.complaints == ["what was bought by the hour was never called"]
 
 
-def test_what_was_sound_can_be_kept_for_the_next_run_and_complaints_are_asked_again() -> None:
-    sound = judged([answered()], [line()], BEFORE, AFTER)
-    bad = judged([answered()], [], BEFORE, AFTER, cell=Cell("search", "cut", 1.0))
-    assert report.sound(json.loads(json.dumps(report.document([sound, bad])))) == {CELL: sound}
+def test_a_cell_that_broke_off_is_a_complaint_and_no_end_of_the_run() -> None:
+    broken = verdict.broken_off(CELL, "ConnectTimeout")
+    assert broken.complaints == ["broke off: ConnectTimeout", "nothing was asked", "nothing met the fault"]
+    assert report.row(broken)[-1].startswith("broke off")
 
 
-def test_a_budget_that_was_never_reached_has_held_nothing() -> None:
+def test_a_budget_that_was_never_reached_or_never_there_has_held_nothing() -> None:
     cell = Cell(matrix.BUDGET, matrix.SPENT, 1.0)
     assert judged([answered()], [line()], BEFORE, AFTER, cell=cell).complaints == ["the money did not run out"]
+    poor = judged([answered(target="catalogue", attempts=[])], [], BEFORE, BEFORE, cell=cell)
+    assert "there was no money from the beginning" in poor.complaints
 
 
 def test_what_stays_reserved_or_goes_on_for_nobody_is_a_complaint() -> None:
@@ -228,17 +242,17 @@ def test_what_stays_reserved_or_goes_on_for_nobody_is_a_complaint() -> None:
 
 
 def test_where_a_share_of_calls_fails_the_first_one_fails_for_certain() -> None:
-    assert Cell("search", "hang", 0.01).first == {"search": {"fault": "hang", "count": 1}}
-    assert Cell("search", "hang", 1.0).first == {}
+    assert Cell("search", "hang", 0.01).scripted == {"search": {"fault": "hang", "probability": 0.01, "certain": 1}}
+    assert Cell("search", "hang", 1.0).scripted == {"search": {"fault": "hang"}}
 
 
 def test_the_page_of_docs_tells_all_cells_and_their_sum() -> None:
     lines = [line() | {"attempts": [failed_by_the_hour(), *line()["attempts"]]}]
     cells = [cell for cell in matrix.whole() if cell.group != matrix.BUDGET]
     results = [judged([by_the_hour()], lines, BEFORE, AFTER, cell=cell) for cell in cells]
-    text = report.markdown(results, "make chaos", shoppers=8, seconds=5)
+    text = report.markdown(results, "make chaos", shoppers=8, turns=2)
     assert text.count("| ok |") == len(results)
-    assert "100.00% came to an `end` or an `error`, 100.00% had a useful answer (100.00% of those" in text
+    assert "100.00% came to an `end` or an `error`, 100.00% had a useful answer (100.00% where no" in text
     assert len(json.loads(json.dumps(report.document(results)))["cells"]) == len(results)
     assert report.who_answered(results) == {"ondemand-haiku": len(results)}
     assert report.Totals.of([]).sentence() == "Nothing was asked."

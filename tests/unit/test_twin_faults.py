@@ -30,6 +30,13 @@ def test_a_likely_fault_strikes_as_often_as_it_says() -> None:
     assert 500 < struck < 700
 
 
+def test_the_first_calls_may_fail_for_certain_before_chance_decides() -> None:
+    faults = scripted({"dynamodb": {"fault": "hang", "probability": 0.01, "certain": 2}})
+    struck = [faults.take("dynamodb") is not None for _ in range(300)]
+    assert struck[:2] == [True, True]
+    assert sum(struck[2:]) < 20
+
+
 def test_the_first_name_that_has_one_counts() -> None:
     faults = scripted({"ondemand-haiku": {"fault": "cut"}, "dynamodb": {"fault": "hang"}})
     assert (fault := faults.take("nothing", "dynamodb", "ondemand-haiku")) is not None
