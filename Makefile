@@ -128,8 +128,9 @@ load: $(READY) ## Ask as many turns a second as shoppers would [ARGS="--rate 25 
 	@$(BIN)/python -m load $(ARGS)
 
 soak: ARGS =
-soak: $(READY) ## Load at half of what 2 cores hold for half an hour; fails when memory, threads or sockets grow [ARGS="--seconds 600"]
-	@$(BIN)/python -m load --rate 10 --seconds 1800 --stalls 0.02 --steady --out .reports/soak.html $(ARGS)
+soak: RATE = 10
+soak: $(READY) ## Load at half of what 2 cores hold for half an hour; fails when memory, threads or sockets grow [RATE=10] [ARGS="--seconds 600"]
+	@$(BIN)/python -m load --rate $(RATE) --seconds 1800 --stalls 0.02 --steady --out .reports/soak.html $(ARGS)
 
 chaos: ARGS =
 chaos: $(READY) ## Let one thing after the other fail, and count what shoppers get [ARGS="--quick"]

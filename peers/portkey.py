@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import json
 import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ class Gateway:
         command = ["node", str(SCRIPT), f"--port={self.port}", "--headless"]
         quiet = subprocess.DEVNULL
         node = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
+        atexit.register(node.kill)
         self._process = psutil.Process(node.pid)
         until = time.monotonic() + READY_S
         while not self._listens():
@@ -83,21 +86,27 @@ class Portkey:
         ]
         config = {"strategy": {"mode": "fallback"}, "targets": targets}
         self._headers = {"Content-Type": "application/json", "x-portkey-config": json.dumps(config)}
-        self._connection = http.client.HTTPConnection("127.0.0.1", self.process.port)
 
     def ask(self, question: str) -> Any:
-        """The pieces of an answer."""
+        """The pieces of an answer, over a connection of its own: the one before may hang or be broken."""
         messages = [{"role": "user", "content": question}]
         body = json.dumps({"model": "any", "messages": messages, "stream": True, "max_tokens": 1024})
-        self._connection.request("POST", "/v1/chat/completions", body, self._headers)
-        answer = self._connection.getresponse()
-        if answer.status != http.client.OK:
-            answer.read()
-            raise Refused(f"HTTP {answer.status}")
-        for line in _lines(answer):
-            if line.startswith(DATA) and not line.startswith(DATA + DONE):
-                for choice in json.loads(line.removeprefix(DATA)).get("choices", ()):
-                    yield choice["delta"].get("content") or ""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.process.port)) as connection:
+            connection.request("POST", "/v1/chat/completions", body, self._headers)
+            answer = connection.getresponse()
+            if answer.status != http.client.OK:
+                raise Refused(f"HTTP {answer.status}")
+            for line in _lines(answer):
+                if line.startswith(DATA) and not line.startswith(DATA + DONE):
+                    yield from _texts(json.loads(line.removeprefix(DATA)))
+
+
+def _texts(chunk: dict[str, Any]) -> Any:
+    """The texts of a chunk; raises Refused for one that tells of an error."""
+    if error := chunk.get("error"):
+        raise Refused(str(error.get("type", "error")) if isinstance(error, dict) else "error")
+    for choice in chunk.get("choices", ()):
+        yield choice.get("delta", {}).get("content") or ""
 
 
 def _lines(answer: http.client.HTTPResponse) -> Any:

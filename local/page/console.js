@@ -49,7 +49,12 @@ async function look() {
 }
 
 async function change(path, method, body) {
-  const answer = await fetch(path, { method, body: body && JSON.stringify(body), headers: { "content-type": "application/json" } });
+  let answer;
+  try {
+    answer = await fetch(path, { method, body: body && JSON.stringify(body), headers: { "content-type": "application/json" } });
+  } catch {
+    return; // nobody is there, as the next look tells
+  }
   $("refused").hidden = answer.ok;
   set($("refused"), answer.ok ? "" : words().refused((await answer.json()).error));
 }
@@ -270,9 +275,13 @@ $("language").addEventListener("click", () => speak(document.documentElement.lan
 $("mend").addEventListener("click", () => change("/twin/faults", "DELETE"));
 $("real").addEventListener("click", () => change("/twin/clock", "DELETE"));
 const draggedTo = () => nextAt($("minute").valueAsNumber, Date.parse(state.clock.now)); // forward only, as time goes
-$("minute").addEventListener("input", () => { dragging = true; set($("now"), clockOf(draggedTo())); });
+$("minute").addEventListener("input", () => {
+  if (!state) return;
+  dragging = true;
+  set($("now"), clockOf(draggedTo()));
+});
 $("minute").addEventListener("change", async () => {
-  await change("/twin/clock", "PUT", { now: iso(draggedTo()) });
+  if (state) await change("/twin/clock", "PUT", { now: iso(draggedTo()) });
   dragging = false;
 });
 

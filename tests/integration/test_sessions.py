@@ -62,6 +62,19 @@ def test_exchanges_are_remembered_in_their_order(sessions: SessionStore) -> None
     assert said(sessions.load("s", "alice", PLENTY).history) == ["進撃の巨人は?", "作者は?", "the next volume?"]
 
 
+def test_whoever_loaded_a_session_can_tell_that_it_was_forgotten(sessions: SessionStore) -> None:
+    name = next(fresh)
+    loaded = sessions.load(name, "alice", PLENTY)
+    assert not sessions.was_forgotten(loaded)
+    remember(sessions, loaded, "first")
+    assert not sessions.was_forgotten(loaded), "another turn remembered something, that is all"
+    sessions.forget(name, "alice")
+    assert sessions.was_forgotten(loaded)
+    remember(sessions, sessions.load(name, "alice", PLENTY), "afterwards")
+    assert sessions.was_forgotten(loaded)
+
+
+
 def test_a_session_that_nobody_has_yet_is_empty_and_writes_nothing(
     sessions: SessionStore, dynamodb: DynamoDBClient
 ) -> None:

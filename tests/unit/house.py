@@ -175,6 +175,10 @@ class World:
         self.memory[session.id] = replace(session, history=(*session.history, *exchange))
         return True
 
+    def was_forgotten(self, session: Session) -> bool:
+        self.touch("sessions")
+        return session.forgotten != self.forgotten
+
     # the ledger
     def settle(self, account: TurnAccount, *, in_time: Callable[[], bool]) -> None:
         if not in_time():

@@ -211,10 +211,11 @@ def test_a_defect_in_a_turn_ends_it_with_a_reference_and_the_message_may_be_aske
 
 
 def test_a_turn_that_began_while_its_session_was_forgotten_leaves_nothing() -> None:
-    house = House({"ondemand-haiku": [answer("はい。")]})
-    house.world.forgotten = 1  # after the session was loaded, and before there was a record to find
-    assert house.ask(session_id="s")[-1]["finish"] == "complete"
-    assert (house.world.records, house.world.memory) == ({}, {})
+    for script, finish in ((answer("はい。"), "complete"), (fails("unavailable"), "catalogue")):
+        house = House({"ondemand-haiku": [script]})
+        house.world.forgotten = 1  # after the session was loaded, and before there was a record to find
+        assert house.ask(session_id="s")[-1]["finish"] == finish
+        assert (house.world.records, house.world.memory) == ({}, {})
 
 
 def test_a_ping_is_answered() -> None:

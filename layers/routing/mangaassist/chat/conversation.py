@@ -270,7 +270,10 @@ class Conversation:
 
     def _remember(self, turn: Turn) -> None:
         """Write the exchange into the session, but no apology: the next model would take it for its own words."""
-        if not turn.known or turn.progress.target == CATALOGUE or not turn.progress.text.strip():
+        if not turn.known:
+            return
+        if turn.progress.target == CATALOGUE or not turn.progress.text.strip():
+            turn.forgotten = turn.has_time_for_tables() and self._stores.sessions.was_forgotten(turn.session)
             return
         turn.forgotten = not self._stores.sessions.append(
             turn.session,

@@ -89,6 +89,13 @@ class SessionStore:
                 return False
         return True
 
+    def was_forgotten(self, session: Session) -> bool:
+        """Whether a session was forgotten, or has become somebody else's, since it was loaded."""
+        try:
+            return self.load(session.id, session.owner, 0).forgotten != session.forgotten
+        except InvalidRequest:
+            return True
+
     def forget(self, session_id: str, owner: str) -> None:
         """Delete a session's memory, also the one that a turn may be about to begin; somebody else's is left alone.
 
