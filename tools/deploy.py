@@ -1,8 +1,9 @@
 """Deploy an environment of samconfig.toml: what is committed, under a sound policy, and proved by a question.
 
 Refused are a working tree with changes, and a routing policy that the new code would not accept: the preset that the
-environment names, or the one that is stored in its stack. Afterwards a question is asked as a shopper would, with the
-token in MANGAASSIST_TOKEN. The exit code is 2 when nothing was deployed because something was refused.
+environment names, or the one that is stored in its stack; with --forward also what is older than what is there, which
+the stack's output Commit tells. Afterwards a question is asked as a shopper would, with the token in MANGAASSIST_TOKEN.
+The exit code is 2 when nothing was deployed because something was refused.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 BUILD = artifact.ROOT / ".aws-sam" / "build"
-URL = "WebSocketUrl"  # the output of the stack
+URL, COMMIT = "WebSocketUrl", "Commit"  # outputs of the stack
 DEFAULT_PRESET = "current"
 HEARERS = ("NoticesEmail", "AlarmTopicArn", "PagingTopicArn")  # parameters that say who hears of alarms
 
@@ -36,6 +37,14 @@ class Workshop(Protocol):
 
     def changes(self) -> list[str]:
         """Files that are not as committed."""
+        ...
+
+    def commit(self) -> str:
+        """The commit that the tree is of."""
+        ...
+
+    def follows(self, commit: str) -> bool:
+        """Whether that commit is an earlier one of the tree's, or its own."""
         ...
 
     def is_built(self) -> bool:
@@ -58,22 +67,32 @@ class Target(Protocol):
         """Name and document of the policy stored there; None where there is none, or no stack yet."""
         ...
 
+    def commit(self) -> str:
+        """The commit that is deployed there; nothing where nobody knows, or there is no stack yet."""
+        ...
+
     def outputs(self) -> dict[str, str]:
         """What the stack says of itself now."""
         ...
 
 
+@dataclass(frozen=True)
 class Tree:
     """The working tree around this file."""
 
+    root: Path = artifact.ROOT
+
     def changes(self) -> list[str]:
         """As the port says."""
-        told = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=artifact.ROOT, capture_output=True, text=True, check=False
-        )
-        if told.returncode:
-            raise click.ClickException(f"git does not tell what is committed: {told.stderr.strip()}")
-        return [line[3:] for line in told.stdout.splitlines()]
+        return [line[3:] for line in self._told("status", "--porcelain").splitlines()]
+
+    def commit(self) -> str:
+        """As the port says."""
+        return self._told("rev-parse", "HEAD").strip()
+
+    def follows(self, commit: str) -> bool:
+        """As the port says; a commit that this clone does not know is none of its own."""
+        return not self._git("merge-base", "--is-ancestor", commit, "HEAD").returncode
 
     def is_built(self) -> bool:
         """As the port says."""
@@ -86,6 +105,15 @@ class Tree:
     def deploy(self, arguments: Sequence[str]) -> None:
         """As the port says."""
         self._run(str(Path(sys.executable).with_name("sam")), "deploy", *arguments)
+
+    def _told(self, *arguments: str) -> str:
+        told = self._git(*arguments)
+        if told.returncode:
+            raise click.ClickException(f"git does not tell what is committed: {told.stderr.strip()}")
+        return told.stdout
+
+    def _git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, text=True, check=False)
 
     @staticmethod
     def _run(*command: str) -> None:
@@ -109,6 +137,15 @@ class DeployedStack:
                 return None
             raise
         return None if found.document is None else (f"version {found.version}", found.document)
+
+    def commit(self) -> str:
+        """As the port says."""
+        try:
+            return self.outputs().get(COMMIT, "")
+        except ClientError as error:
+            if _is_missing(error):
+                return ""
+            raise
 
     def outputs(self) -> dict[str, str]:
         """As the port says."""
@@ -138,6 +175,7 @@ class Wishes:
 
     built: bool = False
     dirty: bool = False
+    forward: bool = False
     yes: bool = False
     bucket: str = ""
     role: str = ""
@@ -158,6 +196,7 @@ class Rollout:
     def run(self) -> None:
         """Deploy; raises ClickException, with exit code 2 when something was refused."""
         self._refuse_changes()
+        self._refuse_going_back()
         self._refuse_invalid_policies()
         self._build()
         self.workshop.deploy(self._arguments())
@@ -167,6 +206,12 @@ class Rollout:
         self._warn_of_silence()
         self._prove(outputs)
 
+    def ask_alone(self) -> None:
+        """Ask the question of what is deployed; raises ClickException, also when there is no token for it."""
+        if not self.wishes.token:
+            raise failure("the question takes a shopper's token in MANGAASSIST_TOKEN", INVALID)
+        self._prove(self.target.outputs())
+
     def _refuse_changes(self) -> None:
         if self.wishes.dirty:
             if self.environment.name != "dev":
@@ -174,6 +219,11 @@ class Rollout:
             return
         if changes := self.workshop.changes():
             raise failure(f"not committed: {', '.join(changes)}", INVALID)
+
+    def _refuse_going_back(self) -> None:
+        deployed = self.target.commit() if self.wishes.forward else ""
+        if deployed and not self.workshop.follows(deployed):
+            raise failure(f"{self.environment.stack} is at {deployed}, which this commit does not follow", INVALID)
 
     def _refuse_invalid_policies(self) -> None:
         preset = self.environment.parameters.get("PolicyPreset", DEFAULT_PRESET)
@@ -194,7 +244,8 @@ class Rollout:
 
     def _arguments(self) -> list[str]:
         wishes = self.wishes
-        pairs = [f"{name}={value}" for name, value in self.environment.parameters.items()]
+        commit = {} if wishes.dirty else {COMMIT: self.workshop.commit()}
+        pairs = [f"{name}={value}" for name, value in {**self.environment.parameters, **commit}.items()]
         arguments = ["--config-env", self.environment.name, "--parameter-overrides", *pairs]
         if wishes.yes:
             arguments.append("--no-confirm-changeset")
@@ -229,6 +280,8 @@ class Rollout:
 @click.option("--architecture", type=click.Choice(["arm64", "x86_64"]), default="arm64", show_default=True)
 @click.option("--built", is_flag=True, help="Deploy what is in .aws-sam/build already, if it is of this tree.")
 @click.option("--dirty", is_flag=True, help="Deploy what is not committed, to dev.")
+@click.option("--forward", is_flag=True, help="Refuse to go back, to what does not follow the commit deployed there.")
+@click.option("--question", is_flag=True, help="Deploy nothing: ask the question alone.")
 @click.option("--yes", is_flag=True, help="Do not ask before the changes are made.")
 @click.option("--bucket", envvar="MANGAASSIST_ARTIFACTS", default="", help="Bucket for the artifacts; else SAM's own.")
 @click.option("--role", envvar="MANGAASSIST_STACK_ROLE", default="", help="ARN of the role for CloudFormation.")
@@ -236,7 +289,15 @@ class Rollout:
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=artifact.CONFIG)
 @click.pass_context
 def main(
-    context: click.Context, /, env: str, extra: tuple[str, ...], architecture: str, config: Path, **wishes: Any
+    context: click.Context,
+    /,
+    env: str,
+    extra: tuple[str, ...],
+    architecture: str,
+    config: Path,
+    *,
+    question: bool,
+    **wishes: Any,
 ) -> None:
     """Deploy ENV with its parameters and EXTRA ones."""
     environment = Environment.read(env, (f"Architecture={architecture}", *extra), config)
@@ -245,7 +306,8 @@ def main(
         return Place(environment.stack, TWIN, environment.region)
 
     context.obj = look()
-    Rollout(environment, Wishes(**wishes), Tree(), DeployedStack(look), smoke.prove).run()
+    rollout = Rollout(environment, Wishes(**wishes), Tree(), DeployedStack(look), smoke.prove)
+    rollout.ask_alone() if question else rollout.run()
 
 
 def _is_missing(error: ClientError) -> bool:

@@ -96,9 +96,14 @@ def test_what_is_computed_is_of_operands_that_exist(template: Template, name: st
         ("CatalogueShare", {}, None),
         ("FallbackShare", {"whole": 40, "part0": 4}, 10),
         ("TargetThrottles", {"whole": 200, "part0": 4}, 2),
-        ("AuthorizerErrors", {"judged": 50, "errors": 50}, 0),  # tokens that are refused, as they should be
-        ("AuthorizerErrors", {"judged": 50, "errors": 2, "failed": 2}, 2),
+        ("AuthorizerErrors", {"errors": 50, "refused": 50}, 0),  # tokens that are refused, as they should be
+        ("AuthorizerErrors", {"refused": 7, "origins": 7}, 0),  # other people's pages, which are answered
+        ("AuthorizerErrors", {"errors": 2, "failed": 2}, 2),
+        ("AuthorizerErrors", {"errors": 20, "refused": 5}, 15),  # cold environments die, warm ones go on
+        ("AuthorizerErrors", {"errors": 7, "refused": 9, "origins": 4}, 2),
         ("AuthorizerErrors", {"errors": 3}, 3),  # the code is not even reached
+        ("AuthorizerErrors", {"errors": 51, "refused": 50}, 0),  # one is counted a moment later: in the next minute
+        ("AuthorizerErrors", {"errors": 49, "refused": 50}, 0),
         ("ConnectErrors", {"failed": 2}, 2),  # a table is out of reach: the function answers, with a 503
         ("ConnectErrors", {"errors": 1}, 1),
         ("DoorThrottles", {"opening": 4}, 4),
@@ -107,6 +112,31 @@ def test_what_is_computed_is_of_operands_that_exist(template: Template, name: st
 )
 def test_what_is_computed_is_what_shoppers_feel(name: str, counted: dict[str, int], value: float | None) -> None:
     assert computed(COMPUTED[f"{name}Alarm"], counted) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "minutes"),
+    [
+        ("AuthorizerErrors", [{"errors": 9, "refused": 9}, {"errors": 9}, {"errors": 9}]),  # our counts come late
+        ("DoorThrottles", [{}, {}, {"judging": 1}]),  # the client comes again by itself
+        ("DoorThrottles", [{}, {"judging": 40, "opening": 20}, {"judging": 2}]),  # Lambda scales with the evening
+    ],
+)
+def test_what_is_over_by_itself_wakes_nobody(name: str, minutes: list[dict[str, int]]) -> None:
+    assert not rings(COMPUTED[f"{name}Alarm"], minutes)
+
+
+@pytest.mark.parametrize(
+    ("name", "minute"),
+    [
+        ("AuthorizerErrors", {"errors": 1}),  # by night
+        ("AuthorizerErrors", {"errors": 20, "refused": 5}),
+        ("ConnectErrors", {"failed": 1}),
+        ("DoorThrottles", {"judging": 3, "opening": 2}),
+    ],
+)
+def test_what_shuts_shoppers_out_and_stays_wakes_somebody(name: str, minute: dict[str, int]) -> None:
+    assert rings(COMPUTED[f"{name}Alarm"], [{}, {}, minute, minute, minute])
 
 
 def test_every_alarm_says_what_it_means_and_tells_the_topic() -> None:
@@ -199,11 +229,29 @@ def test_a_counter_is_emitted_where_its_alarm_looks_for_it(capsys: pytest.Captur
 
 def test_the_runbook_answers_every_alarm_and_no_other(template: Template) -> None:
     """Those of the endpoint's stack are one row."""
-    _, _, section = (code.ROOT / "docs/operations.md").read_text("utf-8").partition("\n## Alarms\n")
-    rows = [line.split(" | ") for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
-    answered = {f"{name}Alarm": row[1].strip() for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    answered = {f"{name}Alarm": row[1].strip() for row in runbook() for name in re.findall(r"`(\w+)`", row[0])}
     assert set(answered) == {*SINGLE, *COMPUTED, *template.of_type("AWS::CloudWatch::Alarm")}
     assert {name for name, mark in answered.items() if mark == "●"} == PAGING
+
+
+def test_who_is_woken_by_turns_without_a_model_is_told_of_a_role_or_key_that_was_lost() -> None:
+    rows = {row[0].strip("| `"): " ".join(row[2:]) for row in runbook()}
+    for name in ("CatalogueShare", "StoreUnavailable"):
+        assert "`a table refuses calls`" in rows[name]
+    assert {"role", "key"} <= set(re.findall(r"\w+", rows["StoreUnavailable"]))
+
+
+def test_the_log_lines_that_the_runbook_names_are_written() -> None:
+    sources = "".join(file.read_text("utf-8") for file in (*code.modules(), *code.handlers()))
+    looked_for = {line for row in runbook() for line in re.findall(r"`(an? [^`]+)`", " ".join(row))}
+    assert len(looked_for) > 2
+    assert [line for line in looked_for if f'"{line}"' not in sources] == []
+
+
+def runbook() -> list[list[str]]:
+    """The rows of the alarms' table in the operations' page, by column."""
+    _, _, section = (code.ROOT / "docs/operations.md").read_text("utf-8").partition("\n## Alarms\n")
+    return [line.split(" | ") for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
 
 
 def computed(alarm: dict[str, Any], counted: dict[str, int]) -> float | None:
@@ -223,6 +271,13 @@ def computed(alarm: dict[str, Any], counted: dict[str, int]) -> float | None:
     return result
 
 
+def rings(alarm: dict[str, Any], minutes: list[dict[str, int]]) -> bool:
+    """Whether an alarm rings after these minutes, as CloudWatch judges the last of them."""
+    values = [computed(alarm, counted) for counted in minutes[-alarm["EvaluationPeriods"] :]]
+    beyond = [value for value in values if value is not None and value >= alarm["Threshold"]]
+    return len(beyond) >= int(alarm["DatapointsToAlarm"])
+
+
 def _exists(template: Template, metric: dict[str, Any]) -> None:
     """A metric is one that the code records, or one that AWS records of a resource of the template."""
     if metric["Namespace"] == "AWS/ApiGateway":
@@ -232,8 +287,9 @@ def _exists(template: Template, metric: dict[str, Any]) -> None:
         assert "live" in [it["StageName"] for it in template.of_type("AWS::ApiGatewayV2::Stage").values()]
         assert metric["MetricName"] in ("ClientError", "ExecutionError", "IntegrationError")
         return
-    (dimension,) = metric["Dimensions"]
+    dimension, *others = metric["Dimensions"]
     if metric["Namespace"] in WATCHED:
+        assert not others
         named, kind, metrics = WATCHED[metric["Namespace"]]
         assert metric["MetricName"] in metrics
         assert dimension["Name"] == named
@@ -241,7 +297,7 @@ def _exists(template: Template, metric: dict[str, Any]) -> None:
             assert _named(chosen_by(_told(template)[dimension["Value"]["Ref"]], held)) in template.of_type(kind)
     else:
         assert metric["Namespace"] == observability.NAMESPACE
-        assert (metric["MetricName"], ()) in code.measured()
+        assert (metric["MetricName"], tuple(it["Name"] for it in others)) in code.measured()
         assert dimension == {"Name": "service", "Value": observability.SERVICE}
 
 

@@ -115,10 +115,29 @@ def test_it_is_built_once_and_that_is_what_is_deployed(main: dict[str, Any]) -> 
     assert kept["with"]["name"] == fetched["with"]["name"]
     runs = [step["run"] for step in steps if "run" in step]
     *_, deploys, proves = runs
-    assert deploys == 'make deploy ENV="$ENVIRONMENT" ARGS="--built --yes"'
-    assert 'make smoke URL="$url"' in proves  # the token is fetched here: one from before the canary may be over
-    assert "TOKEN_URL" in proves
+    assert deploys == 'make deploy ENV="$ENVIRONMENT" ARGS="--built --forward --yes"'
+    assert 'make deploy ENV="$ENVIRONMENT" ARGS="--question"' in proves
+    assert "TOKEN_URL" in proves  # the token is fetched here: one from before the canary may be over
     assert not [step for name in ("staging", "prod") for step in commands(main["jobs"][name])]
+
+
+def test_what_is_approved_late_never_takes_prod_back(main: dict[str, Any]) -> None:
+    """Whether a commit follows the deployed one takes the whole history to tell."""
+    for name in ("staging", "prod"):
+        (checkout,) = (step for step in main["jobs"][name]["steps"] if "checkout@" in step["uses"])
+        assert checkout["with"]["fetch-depth"] == 0
+    (deploys,) = (step for step in read(ACTION)["runs"]["steps"] if "--built" in step.get("run", ""))
+    assert "--forward" in deploys["run"]
+
+
+def test_an_approval_on_its_last_day_still_finds_the_build(main: dict[str, Any]) -> None:
+    (kept,) = (step for step in main["jobs"]["build"]["steps"] if "upload-artifact" in step.get("uses", ""))
+    assert kept["with"]["retention-days"] >= 35  # GitHub ends runs that are older, and approvals after 30
+
+
+def test_the_stacks_name_is_said_by_samconfig_alone() -> None:
+    for file in (*WORKFLOWS, ACTION):
+        assert "mangaassist-" not in file.read_text("utf-8")
 
 
 def test_what_a_deployment_is_told_is_in_variables_that_make_deploy_reads() -> None:
@@ -128,7 +147,7 @@ def test_what_a_deployment_is_told_is_in_variables_that_make_deploy_reads() -> N
     for name in ("MANGAASSIST_STACK_ROLE", "MANGAASSIST_ARTIFACTS"):
         assert name in told
         assert f'envvar="{name}"' in source
-    assert "MANGAASSIST_TOKEN" in (ROOT / "tools" / "smoke.py").read_text("utf-8")
+    assert 'envvar="MANGAASSIST_TOKEN"' in source
 
 
 def test_nothing_from_outside_is_pasted_into_a_script() -> None:

@@ -22,6 +22,7 @@ from mangaassist import bootstrap
 from mangaassist.observability import metrics
 from tests.integration import environment
 from tokens import IssuerUnreachable, published_keys
+from tools.watching.alarms import ORIGIN_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ AUDIENCE = environment.ENVIRONMENT["TOKEN_AUDIENCE"]
 ORIGINS = environment.ENVIRONMENT["ALLOWED_ORIGINS_PARAMETER"]
 PAGE = "http://127.0.0.1:8080"  # the origin in the sample events
 UNAUTHORIZED = r"^Unauthorized$"  # API Gateway looks for exactly this
-REFUSED = ("token_expired", "origin_refused")
+REFUSED = ("token_expired", ORIGIN_REFUSED)  # the one is an error to Lambda, the other is not, as the alarm reckons
 EVENTS_WITH_A_TOKEN = ("authorizer-query-token", "authorizer-subprotocol-token")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,18 @@ from mangaassist.routing import policy
 from mangaassist.routing.policies import PolicyStore
 from tests.integration.tables import SITUATION
 from tools import artifact, deploy
-from tools.deploy import DeployedStack, Environment, Rollout, Wishes
+from tools.deploy import DeployedStack, Environment, Rollout, Tree, Wishes
 from tools.place import INVALID, Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
 URL = "wss://example.execute-api.ap-northeast-1.amazonaws.com/live"
+OLDER, OURS, NEWER = "a" * 40, "b" * 40, "c" * 40
+OUTPUTS = {"Commit": OURS, "SituationTable": SITUATION, "WebSocketUrl": URL}
 INVALID_POLICY = json.dumps({"budget": {"guard_share": 0.9}})
 
 
@@ -38,6 +42,12 @@ class FakeWorkshop:
 
     def changes(self) -> list[str]:
         return self.changed
+
+    def commit(self) -> str:
+        return OURS
+
+    def follows(self, commit: str) -> bool:
+        return commit in (OLDER, OURS)
 
     def is_built(self) -> bool:
         return self.fits
@@ -55,9 +65,13 @@ class FakeTarget:
     """A stack with a policy stored in it, or none."""
 
     stored: tuple[str, str] | None = None
+    deployed: str = ""
 
     def stored_policy(self) -> tuple[str, str] | None:
         return self.stored
+
+    def commit(self) -> str:
+        return self.deployed
 
     def outputs(self) -> dict[str, str]:
         return {"WebSocketUrl": URL, "TurnsTable": "turns"}
@@ -88,15 +102,18 @@ class House:
     said: list[str] = field(default_factory=list)
 
     def run(self, **wishes: Any) -> None:
+        self.rollout(**wishes).run()
+
+    def rollout(self, **wishes: Any) -> Rollout:
         environment = Environment.read(self.env, ("Architecture=arm64", *self.extra), artifact.CONFIG)
-        Rollout(
+        return Rollout(
             environment,
             Wishes(**{"token": "token"} | wishes),
             self.workshop,
             self.target,
             self.shopper,
             self.said.append,
-        ).run()
+        )
 
     def refused(self, **wishes: Any) -> str:
         """Why nothing was deployed."""
@@ -176,6 +193,64 @@ def test_a_stored_policy_that_is_sound_does_not() -> None:
     assert "deploy" in house.workshop.done
 
 
+def test_an_older_build_never_goes_over_a_newer_one_by_the_pipeline() -> None:
+    house = House(env="prod", target=FakeTarget(deployed=NEWER))
+    assert house.refused(forward=True) == f"mangaassist-prod is at {NEWER}, which this commit does not follow"
+    assert house.workshop.done == []
+
+
+@pytest.mark.parametrize("deployed", [OLDER, OURS, ""])
+def test_what_follows_the_deployed_commit_or_comes_first_goes_on(deployed: str) -> None:
+    house = House(target=FakeTarget(deployed=deployed))
+    house.run(forward=True)
+    assert "deploy" in house.workshop.done
+
+
+def test_who_goes_back_by_hand_may() -> None:
+    house = House(target=FakeTarget(deployed=NEWER))
+    house.run()
+    assert "deploy" in house.workshop.done
+
+
+@pytest.mark.parametrize(("dirty", "told"), [(False, f"Commit={OURS}"), (True, 'Commit=""')])
+def test_the_stack_is_told_its_commit_and_none_for_what_is_not_committed(told: str, *, dirty: bool) -> None:
+    house = House(env="dev")
+    house.run(dirty=dirty)
+    assert [it for it in house.workshop.arguments if it.startswith("Commit=")] == [told]
+
+
+def test_the_question_can_be_asked_again_of_what_is_deployed() -> None:
+    house = House()
+    house.rollout().ask_alone()
+    assert house.shopper.asked == [(URL, "token")]
+    assert house.workshop.done == []
+
+
+def test_a_question_that_cannot_be_asked_is_no_proof() -> None:
+    with pytest.raises(click.ClickException, match="MANGAASSIST_TOKEN"):
+        House().rollout(token="").ask_alone()
+
+
+def test_a_tree_tells_what_it_follows(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        told = ["git", "-C", str(tmp_path), "-c", "user.name=akira", "-c", "user.email=akira@example.com", *arguments]
+        return subprocess.run(told, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit() -> str:
+        git("commit", "--quiet", "--allow-empty", "--message", "work")
+        return git("rev-parse", "HEAD")
+
+    git("init", "--quiet")
+    first, second = commit(), commit()
+    tree = Tree(tmp_path)
+    assert tree.commit() == second
+    assert tree.follows(first)
+    assert tree.follows(second)
+    git("checkout", "--quiet", first)
+    assert not tree.follows(second)
+    assert not tree.follows(OLDER)  # nobody here knows it
+
+
 def test_what_is_built_is_deployed_as_it_is_if_it_is_of_this_tree() -> None:
     house = House()
     house.run(built=True)
@@ -215,20 +290,22 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> DeployedStack:
 
 def make_stack() -> None:
     resources = {"Topic": {"Type": "AWS::SNS::Topic"}}
-    outputs = {"SituationTable": {"Value": SITUATION}, "WebSocketUrl": {"Value": URL}}
+    outputs = {it: {"Value": value} for it, value in OUTPUTS.items()}
     Place("", "", "ap-northeast-1", SITUATION).client("cloudformation").create_stack(
         StackName="mangaassist-staging", TemplateBody=json.dumps({"Resources": resources, "Outputs": outputs})
     )
 
 
-def test_a_stack_that_is_not_there_yet_has_no_policy(stack: DeployedStack) -> None:
+def test_a_stack_that_is_not_there_yet_has_no_policy_and_no_commit(stack: DeployedStack) -> None:
     with mock_aws():
         assert stack.stored_policy() is None
+        assert stack.commit() == ""
 
 
 def test_a_stack_tells_its_outputs_and_the_policy_stored_in_it(stack: DeployedStack, dynamodb: DynamoDBClient) -> None:
     make_stack()
-    assert stack.outputs() == {"SituationTable": SITUATION, "WebSocketUrl": URL}
+    assert stack.outputs() == OUTPUTS
+    assert stack.commit() == OURS
     assert stack.stored_policy() is None
     document = policy.preset_document("current")
     PolicyStore(dynamodb, SITUATION).put(document, 0, "akira")
