@@ -7,6 +7,7 @@ turns under way have to finish before their capacity goes.
 from __future__ import annotations
 
 import itertools
+import ssl
 import sys
 import threading
 import time
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HOST = "127.0.0.1"
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # unused by plain HTTP; httpx would load a new one for every call
 QUESTIONS = (
     "ワンピースは何巻まで出ていますか?",
     "『寄生獣』と『亜人』の主題を比べて、それぞれの結末が何を問いかけているか詳しく論じてください。",
@@ -45,18 +47,28 @@ TICK = timedelta(minutes=5)  # of the schedule
 PAST_TICK_S = 2  # so that the tick has come for certain
 BEFORE_END_S = 3
 AFTERWARDS = timedelta(minutes=40)  # of the next day, in which the last window drains and a sweep comes
-AT_REST_S = 30.0  # that an execution may take between two waits
-DRAINED_S = 120.0  # that a window may take to be gone, in real time
-PATIENCE_S = 35.0
+PATIENCE_S = 35.0  # of a shopper
+CALL_S = 60.0  # that the twin may take to answer a control
+GIVE_UP_S = 120.0  # real time that an execution may take between two waits, a turn to its end, or a window to be gone
+WAKE_S = 0.3  # in which who waits for the clock has seen that it was moved
+LOOK_S = 0.1
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED")
 WAITING = ("Creating", "CloseEach")  # the states in which an execution waits for the clock
 
 
+class Stuck(click.ClickException):
+    """The day does not go on; the text says what it waits for."""
+
+
 @dataclass(frozen=True)
 class Asked:
-    """One question and its end: `finish` and `target` of its last frame, or the error instead of one."""
+    """One question and its end: `finish` and `target` of its last frame, or the error instead of one.
+
+    The twin's clock may move while it runs: it was routed at some time from `at` to `until`.
+    """
 
     at: datetime
+    until: datetime
     finish: str
     target: str
     reason: str
@@ -77,6 +89,10 @@ class Day:
     def unanswered(self) -> list[Asked]:
         return [it for it in self.asked if it.error]
 
+    def within(self, first: int, last: int) -> list[Asked]:
+        """The turns that began and ended in the hours of a JST day from the first up to the last."""
+        return [it for it in self.asked if all(first <= moment.hour < last for moment in (it.at, it.until))]
+
     def of_window(self, name: str) -> list[dict[str, Any]]:
         """The purchases that were made for a window."""
         return [it for it in self.purchases if it["tags"].get("mangaassist:window") == name]
@@ -85,11 +101,11 @@ class Day:
 class Shoppers:
     """So many shoppers, each asking one question after the other over the real WebSocket until told to stop."""
 
-    def __init__(self, port: int, count: int, now: Callable[[], datetime]) -> None:
+    def __init__(self, port: int, count: int) -> None:
         self.asked: list[Asked] = []
         self._port = port
-        self._now = now
         self._stop = threading.Event()
+        self._ended = threading.Condition()
         self._numbers = itertools.count()
         self._threads = [threading.Thread(target=self._ask_on, daemon=True) for _ in range(count)]
 
@@ -101,50 +117,75 @@ class Shoppers:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(PATIENCE_S)
+            thread.join(GIVE_UP_S)
+
+    def await_turn(self, since: datetime) -> None:
+        """Wait until a turn has ended that began no earlier; raises Stuck."""
+        with self._ended:
+            if not self._ended.wait_for(lambda: any(it.at >= since for it in self.asked), GIVE_UP_S):
+                raise Stuck(f"no turn that began after {since:%H:%M:%S} has ended in {GIVE_UP_S:.0f} s")
 
     def _ask_on(self) -> None:
         while not self._stop.is_set():
-            self.asked.append(self._ask(next(self._numbers)))
+            asked = self._ask(next(self._numbers))
+            with self._ended:
+                self.asked.append(asked)
+                self._ended.notify_all()
 
     def _ask(self, number: int) -> Asked:
-        at = self._now()
+        at = _now(self._port)
         try:
             url = f"ws://{HOST}:{self._port}/live"
             token = _get(self._port, "token", user=f"day-{number}")["token"]
             turn = smoke.ask(url, token, QUESTIONS[number % len(QUESTIONS)], PATIENCE_S)
-        except (httpx.HTTPError, OSError, WebSocketException, ValueError) as error:
-            return Asked(at, "", "", "", error=type(error).__name__)
-        if turn.end is None:
-            return Asked(at, "", "", "", error=str((turn.error or {}).get("code")))
-        return Asked(at, turn.end["finish"], turn.end["target"], turn.end["reason"])
+            end, error = turn.end or {}, "" if turn.end else str((turn.error or {}).get("code"))
+        except (httpx.HTTPError, OSError, WebSocketException, ValueError) as failure:
+            end, error = {}, type(failure).__name__
+        finish, target, reason = (end.get(name, "") for name in ("finish", "target", "reason"))
+        return Asked(at, _now(self._port), finish, target, reason, error)
 
 
 class Driver:
-    """Moves the clock of a running twin."""
+    """Moves the clock of a running twin; when wanted only once a question of each step has been answered."""
 
-    def __init__(self, port: int, day: date, step: timedelta = TICK, shoppers: int = 3) -> None:
+    def __init__(
+        self, port: int, day: date, step: timedelta = TICK, shoppers: int = 3, *, asked_in_each: bool = False
+    ) -> None:
         self._port = port
         self._day = day
         self._step = step
         self._shoppers = shoppers
+        self._asked_in_each = asked_in_each
         self._failed: dict[str, dict[str, Any]] = {}
-        self.now = datetime.combine(day, clock_time(), JST)
+        self._earlier: set[str] = set()
+        self.now = self._moved_to = datetime.combine(day, clock_time(), JST)
 
     def drive(self, tell: Callable[[datetime, dict[str, Any]], None]) -> Day:
-        """From midnight to some time after the next; `tell` hears of each step."""
+        """From midnight to some time after the next; `tell` hears of each step. Raises Stuck."""
         self._move(self.now)
-        windows = _get(self._port, "state")["windows"]
-        ends = sorted(self._instant(window["end"]) for window in windows)
-        until = datetime.combine(self._day, clock_time(), JST) + timedelta(days=1) + AFTERWARDS
-        with Shoppers(self._port, self._shoppers, lambda: self.now) as shoppers:
+        before = self._at_rest()
+        self._earlier = {it["arn"] for it in before["provisioned"]}
+        windows = before["windows"]
+        ends = sorted(_on(self._day, window["end"]) for window in windows)
+        until = self.now + timedelta(days=1) + AFTERWARDS
+        with Shoppers(self._port, self._shoppers) as shoppers:
             while self.now < until:
-                aim = self._next_stop()
-                end = next((it for it in ends if self.now < it <= aim), None)
-                state = self._across(end) if end else self._to(aim)
+                self._go_on(ends)
+                if self._asked_in_each:
+                    shoppers.await_turn(self.now)
+                state = self._at_rest()
                 self._failed |= {it["name"]: it for it in state["executions"] if it["status"] in FAILED}
                 tell(self.now, state)
         return self._result(windows, shoppers.asked)
+
+    def _go_on(self, ends: list[datetime]) -> None:
+        """To the next step, or over the end of a window that comes before it."""
+        aim = self._next_stop()
+        end = next((it for it in ends if self.now < it <= aim), None)
+        if end:
+            self._across(end)
+        else:
+            self._move(aim)
 
     def _next_stop(self) -> datetime:
         """The next multiple of the step, a moment later."""
@@ -152,49 +193,51 @@ class Driver:
         steps = (self.now - midnight) // self._step + 1
         return midnight + steps * self._step + timedelta(seconds=PAST_TICK_S)
 
-    def _to(self, aim: datetime) -> dict[str, Any]:
-        self._move(aim)
-        return self._at_rest()
-
-    def _across(self, end: datetime) -> dict[str, Any]:
+    def _across(self, end: datetime) -> None:
         """Over a window's end in real time, until its capacity is gone."""
+
+        def is_over(state: dict[str, Any]) -> bool:
+            alive = [it for it in self._bought(state) if not it["deleted_at"]]
+            left = [it for it in alive if _ends(it, state["windows"]) <= end]
+            return _instant(state) > end + timedelta(seconds=BEFORE_END_S) and not left
+
         self._move(end - timedelta(seconds=BEFORE_END_S))
-        give_up_at = time.monotonic() + DRAINED_S
-        while time.monotonic() < give_up_at:
-            state = _get(self._port, "state")
-            self.now = datetime.fromisoformat(state["clock"]["now"])
-            left = [it for it in state["provisioned"] if not it["deleted_at"] and _ends(it, state["windows"]) <= end]
-            if self.now > end + timedelta(seconds=BEFORE_END_S) and not left:
-                break
-            time.sleep(0.2)
-        return self._at_rest()
+        self.now = _instant(self._wait(is_over, f"the capacity until {end:%H:%M} is not gone"))
 
     def _at_rest(self) -> dict[str, Any]:
-        """Wait until every execution is over or waits for the clock."""
-        give_up_at = time.monotonic() + AT_REST_S
-        time.sleep(0.3)  # the schedule looks at the clock a few times a second
-        while True:
-            state = _get(self._port, "state")
-            busy = [it for it in state["executions"] if it["status"] == "RUNNING" and it["state"] not in WAITING]
-            if not busy or time.monotonic() > give_up_at:
-                return state
-            time.sleep(0.05)
+        """Wait until the schedules have seen the clock, and every execution is over or waits for it."""
+        return self._wait(self._rests, "the schedules or their executions are not at rest")
+
+    def _rests(self, state: dict[str, Any]) -> bool:
+        looked = [datetime.fromisoformat(it["looked_at"]) for it in state["schedules"]]
+        busy = [it for it in state["executions"] if it["status"] == "RUNNING" and it["state"] not in WAITING]
+        return not busy and all(self._moved_to <= it <= _instant(state) for it in looked)
+
+    def _wait(self, is_so: Callable[[dict[str, Any]], bool], complaint: str) -> dict[str, Any]:
+        """The twin's state as soon as it is so; raises Stuck."""
+        give_up_at = time.monotonic() + GIVE_UP_S
+        while not is_so(state := _get(self._port, "state")):
+            if time.monotonic() > give_up_at:
+                raise Stuck(f"{self._moved_to:%H:%M:%S}: {complaint} after {GIVE_UP_S:.0f} s; {_unfinished(state)}")
+            time.sleep(LOOK_S)
+        return state
+
+    def _bought(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+        """What was bought since the clock was moved to the day."""
+        return [it for it in state["provisioned"] if it["arn"] not in self._earlier]
 
     def _move(self, to: datetime) -> None:
         body = {"now": to.isoformat()}
-        httpx.put(f"http://{HOST}:{self._port}/twin/clock", json=body, timeout=10).raise_for_status()
-        self.now = to
-
-    def _instant(self, clock: str) -> datetime:
-        hours, minutes = map(int, clock.split(":"))
-        return datetime.combine(self._day, clock_time(), JST) + timedelta(hours=hours, minutes=minutes)
+        httpx.put(f"http://{HOST}:{self._port}/twin/clock", json=body, timeout=CALL_S, verify=PLAIN).raise_for_status()
+        self.now = self._moved_to = to
+        time.sleep(WAKE_S)
 
     def _result(self, windows: list[dict[str, Any]], asked: list[Asked]) -> Day:
         state = _get(self._port, "state")
         return Day(
             windows=windows,
             asked=asked,
-            purchases=state["provisioned"],
+            purchases=self._bought(state),
             failed_executions=list(self._failed.values()),
             cut_by_deletion=state["emulator"]["cut_by_deletion"],
         )
@@ -246,8 +289,24 @@ def _on(day: date, clock: str) -> datetime:
     return datetime.combine(day, clock_time(), JST) + timedelta(hours=hours, minutes=minutes)
 
 
+def _instant(state: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(state["clock"]["now"])
+
+
+def _now(port: int) -> datetime:
+    return datetime.fromisoformat(_get(port, "clock")["now"])
+
+
+def _unfinished(state: dict[str, Any]) -> str:
+    """Where every execution is that has not succeeded."""
+    runs = [it for it in state["executions"] if it["status"] != "SUCCEEDED"]
+    return "; ".join(f"{it['name']} is {it['status']} in {it['state']}" for it in runs) or "every execution is over"
+
+
 def _get(port: int, path: str, **query: str) -> dict[str, Any]:
-    answer = httpx.get(f"http://{HOST}:{port}/twin/{path}", params=query, timeout=20).raise_for_status()
+    answer = httpx.get(
+        f"http://{HOST}:{port}/twin/{path}", params=query, timeout=CALL_S, verify=PLAIN
+    ).raise_for_status()
     found: dict[str, Any] = answer.json()
     return found
 

@@ -112,15 +112,15 @@ class Schedules:
     def look(self) -> None:
         """Fire what has become due since the last look."""
         since, now = self._looked_at, self.clock.now()
-        self._looked_at = now
         for entry in self._entries:
             due = entry.timing.last(now) if entry.schedule.enabled else None
             if due is not None and due > since:
                 entry.last_at = due
                 self._fire(entry.schedule, due)
+        self._looked_at = now
 
     def state(self) -> list[dict[str, Any]]:
-        """When each was and will be due, for people and tests."""
+        """When each was and will be due, and up to when everything due was started, for people and tests."""
         now = self.clock.now()
         return [
             {
@@ -130,6 +130,7 @@ class Schedules:
                 "enabled": entry.schedule.enabled,
                 "next_at": _told(entry.timing.next(now)) if entry.schedule.enabled else None,
                 "last_at": _told(entry.last_at),
+                "looked_at": _told(self._looked_at),
             }
             for entry in self._entries
         ]

@@ -76,6 +76,18 @@ def test_a_schedule_that_cannot_be_started_is_reported_and_goes_on() -> None:
     assert reported == ["Hourly could not be started: LookupError: no such machine"] * 2
 
 
+def test_who_moves_the_clock_can_see_that_what_was_due_has_been_started() -> None:
+    clock, seen = StandingClock(), list[str]()
+    schedule = Schedule("Hourly", "cron(0 * * * ? *)", "UTC", True, "arn", "{}")
+    schedules = Schedules((schedule,), clock, lambda *_: seen.append(schedules.state()[0]["looked_at"]), print)
+    before = clock.at.isoformat(timespec="seconds")
+    clock.at += timedelta(hours=1)
+    assert schedules.state()[0]["looked_at"] == before
+    schedules.look()
+    assert seen == [before]
+    assert schedules.state()[0]["looked_at"] == clock.at.isoformat(timespec="seconds")
+
+
 @pytest.fixture
 def clock() -> Iterator[Clock]:
     clock = Clock()
