@@ -11,6 +11,7 @@ import pytest
 from mangaassist import observability
 from mangaassist.chat import report
 from mangaassist.metric import Metric
+from tests.conftest import STACK
 from tests.infrastructure import code
 from tests.infrastructure.cloudformation import chosen_by, nested
 from tools.watching.__main__ import written
@@ -224,7 +225,12 @@ def test_a_counter_is_emitted_where_its_alarm_looks_for_it(capsys: pytest.Captur
     (directive,) = emitted["_aws"]["CloudWatchMetrics"]
     assert (directive["Namespace"], directive["Dimensions"]) == (observability.NAMESPACE, [["service"]])
     assert directive["Metrics"] == [{"Name": "InvalidPolicy", "Unit": "Count"}]
-    assert emitted["service"] == observability.SERVICE
+    assert emitted["service"] == STACK
+
+
+def test_every_function_records_for_its_stack_and_no_other(template: Template) -> None:
+    for function in template.of_type("AWS::Lambda::Function").values():
+        assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
 
 
 def test_the_runbook_answers_every_alarm_and_no_other(template: Template) -> None:
@@ -298,7 +304,8 @@ def _exists(template: Template, metric: dict[str, Any]) -> None:
     else:
         assert metric["Namespace"] == observability.NAMESPACE
         assert (metric["MetricName"], tuple(it["Name"] for it in others)) in code.measured()
-        assert dimension == {"Name": "service", "Value": observability.SERVICE}
+        assert dimension == {"Name": "service", "Value": {"Ref": "Service"}}
+        assert _told(template)["Service"] == {"Ref": "AWS::StackName"}
 
 
 def _of(namespace: str) -> list[dict[str, Any]]:

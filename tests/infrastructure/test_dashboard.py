@@ -21,6 +21,7 @@ from tools.watching.series import ours
 TOLD = {
     "Name": "mangaassist-ap-northeast-1",
     "MessageFunction": "mangaassist-MessageFunction",
+    "Service": "mangaassist-prod",
     "Gateway": "a1b2c3d4e5",
     "Stage": "live",
     "MessageLogGroup": "mangaassist-MessageLogGroup",
@@ -56,7 +57,7 @@ def test_a_graph_shows_what_the_code_records_by_a_statistic_that_means_something
             assert name in ("ClientError", "ExecutionError", "IntegrationError", "MessageCount")
             continue
         assert namespace == observability.NAMESPACE
-        assert dimensions.pop("service") == observability.SERVICE
+        assert dimensions.pop("service") == TOLD["Service"]
         assert (name, tuple(dimensions)) in code.measured()
         if Metric[name].unit != "Count":
             assert options["stat"] != "Sum"

@@ -100,7 +100,7 @@ def test_alarms_that_end_a_canary_look_at_the_newest_version_alone(template: Tem
             assert dimensions == {"FunctionName": {"Ref": function}, "Resource": resource, "ExecutedVersion": newest}
         else:
             assert (alarm["Namespace"], alarm["MetricName"]) == (observability.NAMESPACE, "VersionFailed")
-            service = observability.SERVICE
+            service = {"Ref": "AWS::StackName"}
             assert dimensions == {"function": {"Ref": function}, "service": service, "version": newest}
 
 

@@ -29,12 +29,13 @@ from mangaassist.chat.turns import TurnStore
 from mangaassist.knowledge.search import Search
 from mangaassist.money.ledger import Ledger
 from mangaassist.money.prices import Usage
-from mangaassist.observability import SERVICE, logger, metrics
+from mangaassist.observability import logger, metrics
 from mangaassist.routing import policy
 from mangaassist.routing.backends import ModelCall, Stopped, StreamEvent, TextDelta, UsageReport
 from mangaassist.routing.estimates import Estimates
 from mangaassist.routing.failover import Failover
 from mangaassist.routing.store import SituationStore
+from tests.conftest import STACK
 from tests.integration import environment, tables
 from tests.integration.tables import CONNECTIONS, IDEMPOTENCY, SITUATION, TURNS
 from tests.unit.fakes import FakeClock, FakeShelf
@@ -157,9 +158,9 @@ def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logger.registered_formatter)
-    logging.getLogger(SERVICE).addHandler(handler)
+    logging.getLogger(logger.service).addHandler(handler)
     yield stream
-    logging.getLogger(SERVICE).removeHandler(handler)
+    logging.getLogger(logger.service).removeHandler(handler)
 
 
 def run(number: int) -> dict[str, int]:
@@ -209,7 +210,7 @@ def test_each_of_64_turns_keeps_its_frames_its_account_its_metrics_and_its_log_l
     assert len(emitted) == AT_ONCE, "a document for each turn"
     of_targets = [it for it in documents if "target" in it]
     assert [(it["target"], it["Answers"]) for it in of_targets] == [("ondemand-haiku", [1.0])] * AT_ONCE
-    assert all((it["service"], it["Turns"]) == (SERVICE, [1.0]) for it in emitted)
+    assert all((it["service"], it["Turns"]) == (STACK, [1.0]) for it in emitted)
     assert all(it["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]] for it in emitted)
     assert sorted(it["CostNanoUsd"] for it in emitted) == sorted([float(it["cost_nano_usd"])] for it in lines.values())
     spent = sum(line["cost_nano_usd"] for line in lines.values())

@@ -74,7 +74,6 @@ def test_whoever_loaded_a_session_can_tell_that_it_was_forgotten(sessions: Sessi
     assert sessions.was_forgotten(loaded)
 
 
-
 def test_a_session_that_nobody_has_yet_is_empty_and_writes_nothing(
     sessions: SessionStore, dynamodb: DynamoDBClient
 ) -> None:

@@ -29,6 +29,7 @@ PARAMETERS = {
     "ConnectFunction": "Name of the function that opens connections",
     "ReconcileFunction": "Name of the function that holds the ledger against Bedrock's counts",
     "LifecycleFunction": "Name of the function that looks at the models every day",
+    "Service": "What the stack's metrics are recorded for: its name",
     "Gateway": "Id of the WebSocket API",
     "Stage": "Name of its stage",
     "ProvisionedThroughput": "ARN of the workflow that buys and closes capacity",

@@ -28,6 +28,7 @@ WINDOWS = tuple(window.name for window in POLICY.windows)
 PARAMETERS = {
     "Name": "Name of the dashboard",
     "MessageFunction": "Name of the function that answers questions",
+    "Service": "What the stack's metrics are recorded for: its name",
     "Gateway": "Id of the WebSocket API",
     "Stage": "Name of its stage",
     "MessageLogGroup": "Log group of the function that answers questions",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mangaassist.observability import NAMESPACE, SERVICE
+from mangaassist.observability import NAMESPACE
 
 if TYPE_CHECKING:
     from mangaassist.metric import Metric
@@ -37,10 +37,10 @@ class Series:
 
 
 def ours(metric: Metric, statistic: str = "Sum", **dimensions: Told) -> Series:
-    """A metric of the application; raises ValueError for dimensions that it is not recorded by."""
+    """A metric of the application, as the stack `Service` records it; raises ValueError for dimensions it is not by."""
     if unknown := set(dimensions) - set(metric.by):
         raise ValueError(f"{metric.name} is not recorded by {', '.join(sorted(unknown))}")
-    return Series(NAMESPACE, metric.name, statistic, {"service": SERVICE, **dimensions})
+    return Series(NAMESPACE, metric.name, statistic, {"service": {"Ref": "Service"}, **dimensions})
 
 
 def of_function(metric: str, parameter: str, statistic: str = "Sum") -> Series:

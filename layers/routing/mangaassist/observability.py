@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Tracer
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-SERVICE = "mangaassist"
 NAMESPACE = "MangaAssist"
 
 
@@ -83,9 +82,8 @@ class Emitter(AmazonCloudWatchEMFProvider):
         return None
 
 
-logger = ThreadLogger(service=SERVICE)
+logger = ThreadLogger()
 emitter = Emitter(
-    service=SERVICE,
     namespace=NAMESPACE,
     metric_set=cast("dict[str, Any]", PerThread()),
     dimension_set=cast("dict[str, Any]", PerThread()),
@@ -106,7 +104,7 @@ def measured(metric: Metric) -> bool:
 
 def measure_by(values: Mapping[Metric, float], **dimensions: str) -> None:
     """Record metrics under further dimensions, at once and apart from the invocation's."""
-    found = Emitter(service=SERVICE, namespace=NAMESPACE)
+    found = Emitter(namespace=NAMESPACE)
     for name, value in dimensions.items():
         found.add_dimension(name=name, value=value)
     for metric, amount in values.items():
@@ -123,7 +121,7 @@ def version_failed(context: LambdaContext) -> None:
 def tracer() -> Tracer:
     from aws_lambda_powertools import Tracer
 
-    return Tracer(service=SERVICE)
+    return Tracer()
 
 
 class Subsegment:
