@@ -160,7 +160,11 @@ SHOPPERS = (
     Alarm(
         "FirstText",
         "One shopper in twenty waits longer than three seconds for the first text",
-        ours(Metric.FirstText, "p95"),
+        Computed(
+            "FirstText, p95",
+            f"IF(FILL(turns, 0) >= {LEAST_TURNS}, first, 0)",
+            {"turns": ours(Metric.Turns), "first": ours(Metric.FirstText, "p95")},
+        ),
         threshold=FIRST_TEXT_MS,
         comparison="GreaterThanThreshold",
         periods=5,
@@ -311,7 +315,7 @@ MODELS = (
 MONEY = (
     Alarm(
         "SpendPace",
-        "The day's money goes faster than its curve; answers are shorter now, and the fast class is next",
+        "Three quarters of what the day's curve allows are spent; answers are shorter now, and the fast class is next",
         ours(Metric.SpendPace, "Maximum"),
         threshold=75,
         periods=10,
