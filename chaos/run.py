@@ -20,7 +20,7 @@ from load.shopper import Asked, Line, Shopper
 from local.chat import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from chaos.house import House
     from chaos.matrix import Cell
@@ -85,9 +85,8 @@ class Cells:
                 await asyncio.to_thread(self.house.put, "faults", cell.scripted)
             until = time.monotonic() + ACROSS_EDGE_S
             async with asyncio.TaskGroup() as group:
-                trouble = group.create_task(self._trouble(cell))
-                for line in lines:
-                    group.create_task(self._ask_on(cell, line, until, asked))
+                asking = [group.create_task(self._ask_on(cell, line, until, asked)) for line in lines]
+                trouble = group.create_task(self._trouble(cell, asking))
         return asked, trouble.result()
 
     async def _ask_on(self, cell: Cell, line: Line, until: float, asked: list[Asked]) -> None:
@@ -104,14 +103,16 @@ class Cells:
             await asyncio.sleep(PAUSE_S)
         await line.close()
 
-    async def _trouble(self, cell: Cell) -> int:
-        """End what silences everything, or kill who answers: how many events that met."""
+    async def _trouble(self, cell: Cell, asking: Sequence[asyncio.Task[None]]) -> int:
+        """End what silences everything, or kill who answers while anybody asks: how many events that met."""
         if cell.silences:
             await asyncio.sleep(SILENCED_S)
             await asyncio.to_thread(self.house.delete, "faults")
         killed = 0
         for _ in range(KILLS if cell.kills else 0):
             while not await asyncio.to_thread(self.house.is_answering):
+                if all(it.done() for it in asking):
+                    return killed
                 await asyncio.sleep(LOOK_EVERY_S)
             killed += await asyncio.to_thread(self.house.kill)
             await asyncio.sleep(KILLS_EVERY_S)
