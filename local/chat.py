@@ -7,9 +7,11 @@ import getpass
 import json
 import locale
 import re
+import signal
 import sys
 import time
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ HOST = "127.0.0.1"
 RECONNECT_WAITS_S = (0.2, 0.5, 1, 2, 4, 8)
 FORGET = "/forget"
 SILENCE_S = 35  # no turn lasts longer; then something is wrong on the way
+GLANCE_S = 0.2  # between two looks whether Ctrl-C was pressed
 
 WORDS = {
     "ja": {
@@ -73,7 +76,6 @@ class Turn:
     text: str = ""
     end: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
-    unwanted: bool = False  # to be cancelled as soon as it has an id
 
     @property
     def is_over(self) -> bool:
@@ -123,6 +125,7 @@ class Line:
         self._port = port
         self._user = user
         self._connection: ClientConnection | None = None
+        self._silent_s = 0.0
 
     def open(self) -> None:
         """Connect with a fresh token; raises NobodyThere."""
@@ -133,6 +136,7 @@ class Line:
             address = f"ws://{HOST}:{self._port}/live"
             offered = [Subprotocol("mangaassist"), Subprotocol(token)]
             self._connection = connect(address, subprotocols=offered, compression=None).__enter__()
+            self._silent_s = 0.0
         except (httpx.HTTPError, OSError, WebSocketException) as error:
             raise NobodyThere(str(error)) from error
 
@@ -150,16 +154,48 @@ class Line:
             except ConnectionClosed:
                 self.close()
 
-    def receive(self) -> dict[str, Any] | None:
-        """The next frame; None when the connection broke or fell silent."""
+    def receive(self, wait_s: float) -> dict[str, Any] | None:
+        """The next frame within `wait_s`; None without one, also when the connection broke or has long been silent."""
         if self._connection is None:
             return None
         try:
-            frame: dict[str, Any] = json.loads(self._connection.recv(timeout=SILENCE_S))
-        except (ConnectionClosed, TimeoutError):
+            frame: dict[str, Any] = json.loads(self._connection.recv(timeout=wait_s))
+        except TimeoutError:
+            self._silent_s += wait_s
+            if self._silent_s >= SILENCE_S:
+                self.close()
+            return None
+        except ConnectionClosed:
             self.close()
             return None
+        self._silent_s = 0.0
         return frame
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+
+@dataclass
+class Stop:
+    """Whether Ctrl-C was pressed and not heeded yet."""
+
+    pressed: bool = False
+
+
+@contextmanager
+def interruptions() -> Iterator[Stop]:
+    """Note Ctrl-C instead of raising KeyboardInterrupt, which may come where it is lost, or breaks what it meets."""
+    stop = Stop()
+
+    def note(_number: int, _frame: object) -> None:
+        stop.pressed = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Chat:
@@ -197,9 +233,9 @@ class Chat:
         """Have the conversation deleted; forgetting twice is forgetting once, so a broken connection asks again."""
         while self._session_id is not None:
             self._line.send({"action": "forget", "session_id": self._session_id})
-            frame = self._line.receive()
+            frame = self._line.receive(SILENCE_S)
             while frame is not None and frame.get("type") not in ("forgotten", "error"):
-                frame = self._line.receive()
+                frame = self._line.receive(SILENCE_S)
             if frame is None:
                 self._line.open()
             elif frame["type"] == "error":
@@ -211,21 +247,25 @@ class Chat:
 
     def _answer(self, turn: Turn) -> None:
         self._line.send(turn.wish())
-        while not turn.is_over:
-            try:
-                frame = self._line.receive()
-                if frame is None:
+        with interruptions() as stop:
+            while not turn.is_over:
+                frame = self._line.receive(GLANCE_S)
+                if frame is not None:
+                    self._take(turn, frame)
+                elif not self._line.is_open:
                     self._reconnect(turn)
-                elif turn.follow(frame):
-                    self._show(frame)
-                elif turn.misses(frame):
-                    self._line.send(turn.wish())
-            except KeyboardInterrupt:
-                turn.unwanted = True
-            if turn.unwanted and turn.id is not None and not turn.is_over:
-                self._line.send({"action": "cancel", "turn_id": turn.id})
-                turn.unwanted = False
+                if stop.pressed and turn.id is not None and not turn.is_over:
+                    stop.pressed = False
+                    self._line.send({"action": "cancel", "turn_id": turn.id})
         self._show_end(turn)
+
+    def _take(self, turn: Turn, frame: dict[str, Any]) -> None:
+        if turn.follow(frame):
+            self._show(frame)
+        elif turn.misses(frame):
+            self._line.send(turn.wish())
+        elif "turn_id" not in frame and frame.get("type") == "error":  # what was wished meanwhile is refused
+            self._console.print(f"\n{frame['message']}", style="dim", markup=False)
 
     def _reconnect(self, turn: Turn) -> None:
         self._console.print(f"\n{self._words['again']}", style="dim")

@@ -50,7 +50,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return {"statusCode": 401}
     limit = bootstrap.settings().connections_per_user
     try:
-        opened = bootstrap.connections().open(where.connection_id, where.authorizer.principal_id, limit)
+        opened = bootstrap.connections().open(
+            where.connection_id, where.authorizer.principal_id, limit, lambda other: bootstrap.channel().is_gone(other)
+        )
     except StoreUnavailable as error:
         measure(Metric.StoreUnavailable)
         measure(Metric.ConnectFailed)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from mangaassist.chat.connections import HANDSHAKE_S
 from mangaassist.chat.replies import FRAME
 from tests.e2e.conftest import Answer, ask, charges, send, until
 from tests.e2e.running import Running, frames, text_of
@@ -271,6 +272,21 @@ def test_a_user_holds_so_many_connections_and_no_more(twin: Running) -> None:
         assert refused.value.response.status_code == 429
     until(lambda: not [c for c in twin.get("state")["connections"] if c["principal"] == "many"])
     with twin.connect("many") as connection:
+        assert ask(connection, ENGLISH).end["finish"] == "complete"
+
+
+def test_connections_that_end_while_tables_are_out_of_reach_lock_nobody_out(twin: Running) -> None:
+    with ExitStack() as held:
+        for _ in range(5):
+            held.enter_context(twin.connect("cut-off"))
+        met = sum(twin.get("state")["faults_met"].values())
+        twin.put("faults", {"dynamodb": {"fault": "denied"}})
+    until(lambda: sum(twin.get("state")["faults_met"].values()) >= met + 5)
+    twin.delete("faults")
+    with pytest.raises(InvalidStatus), twin.connect("cut-off"):  # for all that is known they may be opening yet
+        pass
+    twin.put("clock", {"advance_s": HANDSHAKE_S})
+    with twin.connect("cut-off") as connection:
         assert ask(connection, ENGLISH).end["finish"] == "complete"
 
 

@@ -42,6 +42,7 @@ JAPAN = ("ap-northeast-1", "ap-northeast-3")  # where a jp. profile may route to
 LISTS = {"bedrock:ListProvisionedModelThroughputs", "bedrock:ListFoundationModels", "servicequotas:ListServiceQuotas"}
 METRICS = {"cloudwatch:GetMetricData"}
 BESIDES_TABLES = {
+    "ConnectFunction": {"execute-api:ManageConnections"},
     "MessageFunction": {
         "bedrock:InvokeModelWithResponseStream",
         "bedrock:InvokeModel",
@@ -222,9 +223,12 @@ def test_the_workflow_may_start_one_function_and_write_its_log(template: Templat
     assert {action.partition(":")[0] for action in rest} == {"logs"}
 
 
-def test_shoppers_can_be_written_to_and_nothing_else_on_this_api_and_stage(template: Template) -> None:
-    assert granted(template, "MessageFunction")["execute-api:ManageConnections"] == {
-        f"arn:aws:execute-api:{REGION}:{ACCOUNT}:ChatApi/live/POST/@connections/*"
+@pytest.mark.parametrize(("function", "method"), [("MessageFunction", "POST"), ("ConnectFunction", "GET")])
+def test_shoppers_can_be_written_to_or_looked_up_on_this_api_and_stage(
+    template: Template, function: str, method: str
+) -> None:
+    assert granted(template, function)["execute-api:ManageConnections"] == {
+        f"arn:aws:execute-api:{REGION}:{ACCOUNT}:ChatApi/live/{method}/@connections/*"
     }
 
 
@@ -234,7 +238,9 @@ def test_the_authorizer_reads_one_parameter(template: Template) -> None:
 
 def test_connections_are_kept_by_those_who_open_and_close_them(template: Template) -> None:
     for function in ("ConnectFunction", "DisconnectFunction"):
-        assert set.union(*granted(template, function).values()) == {"arn:ConnectionsTable"}
+        found = granted(template, function)
+        found.pop("execute-api:ManageConnections", None)
+        assert set.union(*found.values()) == {"arn:ConnectionsTable"}
 
 
 @pytest.mark.parametrize(("preset", "held"), [("current", ()), ("claude-3", ("RoutesToClaude3",))])

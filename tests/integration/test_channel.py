@@ -23,6 +23,9 @@ class OutOfReach:
     def post_to_connection(self, **_parameters: Any) -> None:
         raise self._error
 
+    def get_connection(self, **_parameters: Any) -> None:
+        raise self._error
+
 
 @pytest.fixture
 def gateway() -> Any:
@@ -70,3 +73,24 @@ def test_a_gateway_that_does_not_answer_may_do_so_later(error: Exception) -> Non
     client: Any = OutOfReach(error)
     with pytest.raises(TooFast):
         Channel(client).post("c1=", b"{}")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "gone"),
+    [("GoneException", 410, True), ("LimitExceededException", 429, False), ("ForbiddenException", 403, False)],
+)
+def test_a_connection_is_gone_when_the_gateway_says_so(gateway: Any, code: str, status: int, gone: bool) -> None:
+    with Stubber(gateway) as stub:
+        stub.add_client_error("get_connection", code, http_status_code=status)
+        assert Channel(gateway).is_gone("c1=") is gone
+
+
+def test_a_connection_that_is_there_is_not_gone(gateway: Any) -> None:
+    with Stubber(gateway) as stub:
+        stub.add_response("get_connection", {}, {"ConnectionId": "c1="})
+        assert not Channel(gateway).is_gone("c1=")
+
+
+def test_while_the_gateway_does_not_answer_nobody_is_gone() -> None:
+    client: Any = OutOfReach(ReadTimeoutError(endpoint_url="https://x"))
+    assert not Channel(client).is_gone("c1=")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mangaassist.chat.connections import CONNECTION_LIFE_S, MARGIN_S, ConnectionStore
+from mangaassist.chat.connections import CONNECTION_LIFE_S, HANDSHAKE_S, MARGIN_S, ConnectionStore
 from mangaassist.errors import StoreUnavailable
 from tests.integration import tables
 from tests.integration.tables import CONNECTIONS, Door, interleaved
@@ -120,6 +120,46 @@ def test_expired_places_are_cleared_by_the_write_that_needs_one(
     assert not store.open("c4", "alice", 2)
     clock.sleep(60)
     assert store.open("c4", "alice", 2)
+
+
+def test_whoever_holds_enough_is_refused_only_while_the_connections_are_there(
+    store: ConnectionStore, dynamodb: DynamoDBClient, clock: FakeClock
+) -> None:
+    for number in range(3):
+        store.open(f"c{number}", "alice", 3)
+        clock.sleep(HANDSHAKE_S)
+    asked: list[str] = []
+
+    def is_gone(connection_id: str) -> bool:
+        asked.append(connection_id)
+        return connection_id in gone
+
+    gone: set[str] = set()
+    assert not store.open("c3", "alice", 3, is_gone)
+    assert asked == ["c0", "c1", "c2"]
+    gone = {"c1", "c2"}
+    assert store.open("c4", "alice", 3, is_gone)
+    assert places(dynamodb, "alice") == {"c0", "c2", "c4"}  # one is wanted, the older one of those gone
+    assert asked[3:] == ["c0", "c1"]
+
+
+def test_a_connection_that_is_being_opened_keeps_its_place(store: ConnectionStore, clock: FakeClock) -> None:
+    store.open("c1", "alice", 1)
+    clock.sleep(HANDSHAKE_S - 1)
+    assert not store.open("c2", "alice", 1, lambda _id: True)
+    clock.sleep(1)
+    assert store.open("c3", "alice", 1, lambda _id: True)
+
+
+def test_a_limit_that_was_lowered_wants_more_places_cleared(
+    store: ConnectionStore, dynamodb: DynamoDBClient, clock: FakeClock
+) -> None:
+    for number in range(4):
+        store.open(f"c{number}", "alice", 4)
+    clock.sleep(HANDSHAKE_S)
+    assert not store.open("new", "alice", 2, {"c0", "c1"}.__contains__)
+    assert store.open("new", "alice", 2, {"c0", "c1", "c3"}.__contains__)
+    assert places(dynamodb, "alice") == {"c2", "new"}
 
 
 def test_many_expired_places_are_cleared_in_portions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 CONNECTION_LIFE_S = 2 * 60 * 60  # API Gateway closes a connection at this age
 MARGIN_S = 10 * 60
+HANDSHAKE_S = 30  # in which a connection opens, or fails: the gateway gives $connect 29 s
 OPEN_ATTEMPTS = 4  # each failed one means that another connection of the same user came or went meanwhile
 CLEARED_AT_ONCE = 50  # expired places in one write: an expression may have 300 operators
 MINUTE_MS = 60_000
@@ -56,18 +58,21 @@ class ConnectionStore:
         self._table = table
         self._now_s = now_s
 
-    def open(self, connection_id: str, user_id: str, limit: int) -> bool:
+    def open(
+        self, connection_id: str, user_id: str, limit: int, is_gone: Callable[[str], bool] = lambda _id: False
+    ) -> bool:
         """Record a connection; False when its user holds `limit` live connections already.
 
         The connection's row goes first: should the second write fail, an orphaned row only expires; a place that
-        nobody gives back would count against its user until then.
+        nobody gave back counts against its user until then. As $disconnect is sent at best effort, a user who seems to
+        hold enough is refused only after `is_gone` was asked about their connections, the oldest first.
         """
         now_s = int(self._now_s())
         expires_at = now_s + CONNECTION_LIFE_S + MARGIN_S
         row = {"user_id": user_id, "connected_at": now_s, "expires_at": expires_at}
         with store_errors():
             self._client.put_item(TableName=self._table, Item=to_item(_connection(connection_id) | row))
-            if self._take_place(connection_id, user_id, limit, now_s, expires_at):
+            if self._take_place(connection_id, user_id, limit, now_s, expires_at, is_gone):
                 return True
             self._client.delete_item(TableName=self._table, Key=to_item(_connection(connection_id)))
             return False
@@ -117,11 +122,19 @@ class ConnectionStore:
                 )
         return 0.0 if found is None else (found["next_allowed_ms"] - latest_ms) / 1000
 
-    def _take_place(self, connection_id: str, user_id: str, limit: int, now_s: int, expires_at: int) -> bool:
+    def _take_place(
+        self,
+        connection_id: str,
+        user_id: str,
+        limit: int,
+        now_s: int,
+        expires_at: int,
+        is_gone: Callable[[str], bool],
+    ) -> bool:
         """Add a connection to its user's map: one write for a user's only connection, as a rule two for a further one.
 
-        A map that is full is cleared of its expired places by the write that adds the new one, on condition that they
-        are there still.
+        A map that is full is cleared of places that hold nothing by the write that adds the new one, on condition that
+        they are there still.
         """
         places: dict[str, int] = {}  # nothing is known yet, and most users hold nothing
         for _ in range(OPEN_ATTEMPTS):
@@ -129,10 +142,10 @@ class ConnectionStore:
                 only = {":only": {connection_id: expires_at}, ":expires_at": expires_at, ":none": 0}
                 found = self._update(user_id, TAKE_ONLY_PLACE, HOLDS_NOTHING, only)
             else:
-                expired = [place for place, until in places.items() if until <= now_s] if len(places) >= limit else []
-                if len(places) - len(expired) >= limit:
+                empty = _empty(places, limit, now_s, is_gone)
+                if len(places) - len(empty) >= limit:
                     return False
-                found = self._take_further_place(connection_id, user_id, limit, expires_at, expired[:CLEARED_AT_ONCE])
+                found = self._take_further_place(connection_id, user_id, limit, expires_at, empty[:CLEARED_AT_ONCE])
             if found is None:
                 return True
             places = found.get("connections", {})
@@ -141,9 +154,9 @@ class ConnectionStore:
         return False
 
     def _take_further_place(
-        self, connection_id: str, user_id: str, limit: int, expires_at: int, expired: list[str]
+        self, connection_id: str, user_id: str, limit: int, expires_at: int, empty: list[str]
     ) -> dict[str, Any] | None:
-        cleared = {f"#expired{number}": place for number, place in enumerate(expired)}
+        cleared = {f"#empty{number}": place for number, place in enumerate(empty)}
         return self._update(
             user_id,
             TAKE_PLACE + (" REMOVE " + ", ".join(f"connections.{name}" for name in cleared) if cleared else ""),
@@ -211,6 +224,33 @@ class Channel:
             raise
         except NO_ANSWER as error:
             raise TooFast(type(error).__name__) from error
+
+    def is_gone(self, connection_id: str) -> bool:
+        """Whether a connection is known to have ended; not while the gateway cannot tell."""
+        try:
+            self._client.get_connection(ConnectionId=connection_id)
+        except ClientError as error:
+            if http_status(error) == 410:
+                return True
+            fault = error_code(error)
+        except NO_ANSWER as error:
+            fault = type(error).__name__
+        else:
+            return False
+        logger.warning("the gateway does not tell whether a connection is there", extra={"fault": fault})
+        return False
+
+
+def _empty(places: Mapping[str, int], limit: int, now_s: int, is_gone: Callable[[str], bool]) -> list[str]:
+    """Of a full map the places that hold no connection: the expired ones, and as many more as are wanted."""
+    surplus = len(places) + 1 - limit
+    if surplus <= 0:
+        return []
+    expired = [place for place, until in places.items() if until <= now_s]
+    latest = now_s - HANDSHAKE_S + CONNECTION_LIFE_S + MARGIN_S  # of one that is open: for the gateway it is there
+    opened = (place for place, until in places.items() if now_s < until <= latest)
+    by_age = sorted(opened, key=lambda place: (places[place], place))
+    return [*expired, *islice(filter(is_gone, by_age), max(0, surplus - len(expired)))]
 
 
 def _connection(connection_id: str) -> dict[str, object]:
