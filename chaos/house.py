@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import httpx
 
-from chaos.matrix import BOUGHT, BUDGET, CLOCK, SMALL_BUDGET_USD
+from chaos.matrix import BUDGET, CLOCK, SMALL_BUDGET_USD, WITHIN
 from chaos.verdict import TOKENS, Books
 from local.aws import INSIDER
 from local.invoke import HOST, ROOT, own_twin
@@ -31,7 +32,7 @@ POOR = ("--set", "CAPACITY_MODE=off")  # no hours that are paid for already
 READY_S = 60.0
 MOST_LINES = 1_000
 TWIN_FOLDER = ROOT / ".twin"
-ON_DEMAND = "anthropic"  # in the ids of the models that chains end with
+EMBEDS = "embed"  # in the ids of models that answer nobody
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class House:
     def books(self) -> Books:
         """The accounts and charges as they are now."""
         state = self.get("state")
-        charges = [charge for model, charge in state["emulator"]["charges"].items() if ON_DEMAND in model]
+        charges = {model: charge for model, charge in state["emulator"]["charges"].items() if EMBEDS not in model}
         days = {key: row for key, row in state["situation"].items() if key.startswith("SPEND#")}
         committed = {day: int(row.get("committed_nano_usd", 0)) for day, row in days.items()}
         spent = {day: int(row.get("spent_nano_usd", 0)) for day, row in days.items()}
@@ -82,7 +83,14 @@ class House:
             committed=sum(committed.values()),
             reserved={day: committed[day] - spent[day] for day in days if committed[day] != spent[day]},
             limit=int(state["spend"]["limit_nano_usd"]),
-            charged_tokens=sum(int(charge[name]) for charge in charges for name in TOKENS),
+            charged=Counter(
+                {
+                    (model, kind): int(charge[kind])
+                    for model, charge in charges.items()
+                    for kind in TOKENS
+                    if charge[kind]
+                }
+            ),
         )
 
     def lines(self) -> list[dict[str, Any]]:
@@ -155,7 +163,7 @@ class House:
 
 
 def _options(group: str) -> tuple[str, ...]:
-    if group in (CLOCK, BOUGHT):
+    if group in (CLOCK, *WITHIN):
         return ()
     return POOR if group == BUDGET else FAILING
 

@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-BOUGHT, TABLES, POSTS = "bought by the hour", "tables (DynamoDB)", "posts (gateway)"
+BOUGHT_BY_DAY, BOUGHT_FOR_EVENING = "bought by the hour (by day)", "bought by the hour (evening)"
+TABLES, POSTS, HANDSHAKES = "tables (DynamoDB)", "posts (gateway)", "handshakes (SSM and tables)"
 GROUPS: Mapping[str, tuple[str, ...]] = {  # what fails, and by which keys the twin knows it
     "quality model": ("ondemand-sonnet",),
     "fast model": ("ondemand-haiku",),
     "all models on demand": ("ondemand-sonnet", "ondemand-haiku"),
-    BOUGHT: ("provisioned-haiku",),
+    BOUGHT_BY_DAY: ("provisioned-haiku",),
+    BOUGHT_FOR_EVENING: ("provisioned-sonnet",),
     "own endpoint": ("sagemaker-custom",),
     "embeddings": ("embeddings",),
     "search": ("search",),
     "cache (Redis)": ("cache",),
     TABLES: ("dynamodb",),
     POSTS: ("gateway",),
+    HANDSHAKES: ("ssm", "dynamodb"),
 }
 FAULTS = ("throttle", "unavailable", "hang", "slow", "cut", "stall", "garbage", "denied")
 SHARES = (0.01, 0.3, 1.0)
-MODELS = frozenset({"ondemand-sonnet", "ondemand-haiku", "provisioned-haiku", "sagemaker-custom"})
+MODELS = frozenset({"ondemand-sonnet", "ondemand-haiku", "provisioned-haiku", "provisioned-sonnet", "sagemaker-custom"})
 BREAKS_AFTER_TOKENS = 12
 SLOW_MODEL = {"first_token_ms": 6_000.0, "token_ms": 60.0}
 SLOW_DEPENDENCY_MS = 300.0
@@ -36,7 +39,7 @@ EDGES = {  # and when the asking begins
     "18:00, business to peak": "17:59:50",
     "24:00, peak to night": "23:59:50",
 }
-WITHIN = "12:00:00"  # in a window in which what was bought serves simple questions
+WITHIN = {BOUGHT_BY_DAY: "12:00:00", BOUGHT_FOR_EVENING: "21:00:00"}  # the windows in which what was bought serves
 QUICK = (
     ("all models on demand", "hang", 1.0),
     ("quality model", "cut", 1.0),
@@ -76,13 +79,13 @@ class Cell:
 
     @property
     def silences(self) -> bool:
-        """Whether nothing can reach a shopper while it lasts."""
-        return self.group == POSTS and self.share == 1 and self.fault != "slow"
+        """Whether nothing can reach a shopper, or no shopper connect, while it lasts."""
+        return self.group in (POSTS, HANDSHAKES) and self.share == 1 and self.fault != "slow"
 
     @property
     def wants_bought(self) -> bool:
         """Whether some of the turns go to what is bought by the hour."""
-        return self.group in (BOUGHT, CLOCK)
+        return self.group in (*WITHIN, CLOCK)
 
     @property
     def meets(self) -> bool:
@@ -97,12 +100,12 @@ class Cell:
     @property
     def runs_again(self) -> bool:
         """Whether a turn's answer or its record may get lost, so that its message is asked again and runs anew."""
-        return self.group in (CONNECTION, HANDLER, POSTS, TABLES)
+        return self.group in (CONNECTION, HANDLER, POSTS, TABLES, HANDSHAKES)
 
     @property
     def loses_accounts(self) -> bool:
         """Whether the accounts may be told by the log alone: the tables fail, or who keeps them is dead."""
-        return self.group in (TABLES, HANDLER)
+        return self.group in (TABLES, HANDSHAKES, HANDLER)
 
 
 def whole() -> list[Cell]:

@@ -22,32 +22,40 @@ class Totals:
     """All cells together."""
 
     cells: int
+    holding: int  # cells without a complaint
+    broke_off: int
     turns: int
     ended: int
     useful: int
+    by_models: int  # of them
     in_time: int  # with text within the promise
     answerable: int  # turns of cells in which nobody who was to answer is killed
     answered: int  # of them
     inexact: int
     overshot: int
     wrong_lines: int
-    broken_budgets: int
+    missing_lines: int
+    overspent: int  # cells whose budget did not hold, or whose counter has not all that was spent
 
     @classmethod
     def of(cls, verdicts: Sequence[Verdict]) -> Totals:
         """Add them up."""
         return cls(
             cells=len(verdicts),
+            holding=sum(not it.complaints for it in verdicts),
+            broke_off=sum(bool(it.broke_off) for it in verdicts),
             turns=sum(it.turns for it in verdicts),
             ended=sum(it.ended for it in verdicts),
             useful=sum(it.useful for it in verdicts),
+            by_models=sum(it.by_models for it in verdicts),
             in_time=sum(it.with_text_in_time for it in verdicts),
             answerable=sum(it.turns for it in verdicts if not it.cell.kills),
             answered=sum(it.useful for it in verdicts if not it.cell.kills),
             inexact=sum(len(it.inexact) for it in verdicts),
             overshot=sum(it.overshot for it in verdicts),
             wrong_lines=sum(it.ledger.wrong for it in verdicts),
-            broken_budgets=sum(not it.budget_held for it in verdicts),
+            missing_lines=sum(it.ledger.missing for it in verdicts if not it.cell.kills),
+            overspent=sum(not (it.counted and it.limit_held) for it in verdicts),
         )
 
     @property
@@ -58,13 +66,16 @@ class Totals:
         """The whole in a sentence."""
         if not self.turns:
             return "Nothing was asked."
+        hold = f"All {self.cells} cells hold" if self.holding == self.cells else f"{self.holding} of {self.cells} hold"
         return (
-            f"Of {self.turns:,} turns in {self.cells} cells {self.ended / self.turns:.2%} came to an `end` or an "
-            f"`error`, {self.useful / self.turns:.2%} had a useful answer "
-            f"({self._answered_share:.2%} where no function was killed), {self.in_time / self.turns:.2%} had text "
-            f"within 3 s, {self.inexact} had an inexact text, {self.overshot} came later than they may; "
-            f"{self.wrong_lines} ledger lines were wrong, and the counter of the "
-            f"budget was too low {self.broken_budgets} times."
+            hold
+            + (f", {self.broke_off} broke off" if self.broke_off else "")
+            + f". Of {self.turns:,} turns {self.ended / self.turns:.2%} came to an `end` or an `error`, "
+            f"{self.useful / self.turns:.2%} had a useful answer ({self._answered_share:.2%} where no function was "
+            f"killed), {self.by_models / self.turns:.0%} a model's, {self.in_time / self.turns:.2%} had text within "
+            f"3 s, {self.inexact} had an inexact text, {self.overshot} came later than they may; {self.wrong_lines} "
+            f"ledger lines were wrong and {self.missing_lines} missing, and in {self.overspent} cells the budget or "
+            f"its counter did not hold."
         )
 
 
@@ -115,16 +126,17 @@ def _how(shoppers: int, turns: int) -> tuple[str, ...]:
         dependency {SLOW_DEPENDENCY_MS:g} ms; a model's cut and stall come after {BREAKS_AFTER_TOKENS} tokens. Functions
         are killed {KILLS} times, while a model speaks.""",
         """*met*: calls that met the fault, lost connections, or events under way in what was killed. *text ≤ 3 s*:
-        turns
-        whose shopper saw text within 3 s of asking. *longest*: until the last frame. *no answer*: turns that ended in
-        an error, by its code. *ledger*: turns whose line agrees with what their `end` told, to the nano-dollar; where
-        no stream broke, the lines' tokens are those that the emulated service charged.""",
+        turns whose shopper saw text within 3 s of asking. *longest*: until the last frame. *no answer*: turns that
+        ended in an error, by its code. *ledger*: turns that called a model and whose line agrees with what their `end`
+        told, to the nano-dollar. The lines' tokens are held against the emulated service's bill, by model and kind:
+        where no stream broke they are the same, else no line that is not marked as estimated says more.""",
         f"""The last column is `ok` when something met the fault, every turn came to its end within
         {DEADLINE_MS // 1000} s (whose function is killed is told within {KNOWN_DEAD_MS // 1000} s that the turn is
-        lost) and, but for killed functions, to a useful answer, each text is exact (a model's answer to the character,
-        however many models it took), no ledger line is wrong or missing, the counter that guards the budget has all
-        that was spent, not more than the day may cost and nothing that nobody holds, and nothing goes on for nobody. It
-        says nothing of the 3 s, which depend on the machine too.""",
+        lost) and, but for killed functions, to a useful answer (a model's whole, or the catalogue's), each text is
+        exact (to the character, however many models it took; of the works it names, what the catalogue says), no ledger
+        line is wrong or missing, the counter that guards the budget has all that was spent, not more than the day may
+        cost and nothing that nobody holds, and nothing goes on for nobody. It says nothing of the 3 s, which depend on
+        the machine too.""",
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from chaos import verdict
-from chaos.matrix import BOUGHT, CLOCK, CONNECTION, EDGES, WITHIN
+from chaos.matrix import CLOCK, CONNECTION, EDGES, HANDSHAKES, WITHIN
 from chaos.questions import question
 from load.run import TwinTokens
 from load.schedule import Planned
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 KILLS, KILLS_EVERY_S = 2, 3.0  # then those who ask again are let live
 ACROSS_EDGE_S = 20.0  # of the twin's clock and of ours: the edge is in the middle
 SILENCED_S = 2.0  # what silences everything ends before anybody's patience does
+CONNECT_S = 20.0  # in which shoppers must be able to connect
 PAUSE_S = 0.2  # between an answer and the next question: what fails at once must not outnumber the rest
 LOOK_EVERY_S = 0.1
 TICK_MINUTES = 5  # of the twin's schedule
@@ -51,8 +52,8 @@ class Cells:
         self.house.forget()
         if cell.group == CLOCK:
             self._go_to(EDGES[cell.fault])
-        if cell.group == BOUGHT and not self._day:
-            self._go_to(WITHIN)
+        if cell.group in WITHIN and not self._day:
+            self._go_to(WITHIN[cell.group])
         before, met_before = self.house.books(), self.house.faults_met()
         asked, killed = asyncio.run(self._asked(cell))
         self.house.delete("faults")
@@ -79,8 +80,8 @@ class Cells:
             # New ones each time: where the tables fail a place is not given back, and five of them are a user's all.
             users = [f"chaos-{next(self._users)}" for _ in range(self.shoppers)]
             lines = [Line(self.house.url, tokens, user) for user in users]
-            for line in lines:
-                await line.open(time.monotonic() + 20)
+            if cell.group != HANDSHAKES:
+                await asyncio.gather(*(line.open(time.monotonic() + CONNECT_S) for line in lines))
             if cell.scripted:
                 await asyncio.to_thread(self.house.put, "faults", cell.scripted)
             until = time.monotonic() + ACROSS_EDGE_S
@@ -91,6 +92,7 @@ class Cells:
 
     async def _ask_on(self, cell: Cell, line: Line, until: float, asked: list[Asked]) -> None:
         """Ask so many questions, or until an instant where the clock is what matters."""
+        await line.open(time.monotonic() + CONNECT_S)
         shopper = Shopper(line)
         for turn in itertools.count():
             if time.monotonic() >= until if cell.group == CLOCK else turn >= self.turns:

@@ -23,17 +23,19 @@ KNOWN_DEAD_MS = (
 )
 NANO = 1_000_000_000
 UNFORESEEN = "error: internal"
+USEFUL = ("complete", "catalogue")  # as an end has it: whole, by models, or the catalogue's
+OWN = "sagemaker"  # targets' names begin with it
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """The accounts of all days at an instant in nano-dollars, and what Bedrock charged on demand, in tokens."""
+    """The accounts of all days at an instant in nano-dollars, and what Bedrock has charged so far, in tokens."""
 
     committed: int
     reserved: Mapping[str, int]  # of what is committed, what nobody has spent yet, by day
     limit: int
-    charged_tokens: int
+    charged: Counter[tuple[str, str]]  # by model and kind of token
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Verdict:
     called: Collection[str]  # targets
     errors: Mapping[str, int]
     ledger: Ledger
-    budget_held: bool
+    counted: bool  # whether the budget's counter has at least what was spent
+    limit_held: bool
     let_go: bool  # whether all that was reserved is spent or free again
     at_rest: bool
     inexact: Sequence[str] = field(default_factory=tuple)
@@ -86,18 +89,22 @@ class Verdict:
         return any(target.startswith("provisioned") for target in self.called)
 
     @property
+    def by_models(self) -> int:
+        """Turns that a model had the last word in."""
+        return sum(self.answered_by.values()) - self.answered_by.get(CATALOGUE, 0)
+
+    @property
     def complaints(self) -> list[str]:
         """What must never be; nothing where the cell holds."""
         cell, unanswered = self.cell, self.turns - self.useful
         unforeseen = self.errors.get(UNFORESEEN, 0)
-        models = sum(self.answered_by.values()) - self.answered_by.get(CATALOGUE, 0)
         judged = (
             (self.broke_off, f"broke off: {self.broke_off}"),
             (not self.turns, "nothing was asked"),
             (not self.met and cell.meets, "nothing met the fault"),
             (cell.wants_bought and not self._was_bought, "what was bought by the hour was never called"),
             (cell.group == BUDGET and not self.answered_by.get(CATALOGUE), "the money did not run out"),
-            (cell.group == BUDGET and not models, "there was no money from the beginning"),
+            (cell.group == BUDGET and not self.by_models, "there was no money from the beginning"),
             (self.ended < self.turns, f"{self.turns - self.ended} turns without an end"),
             (unanswered and not cell.kills, f"{unanswered} turns without a useful answer"),
             (unforeseen, f"{unforeseen} turns with an error that nobody foresaw"),
@@ -105,7 +112,8 @@ class Verdict:
             (self.inexact, f"{len(self.inexact)} inexact texts"),
             (self.ledger.wrong, f"{self.ledger.wrong} wrong ledger lines"),
             (self.ledger.missing and not cell.kills, f"{self.ledger.missing} turns are in no books"),
-            (not self.budget_held, "the budget's counter is below what was spent"),
+            (not self.counted, "the budget's counter is below what was spent"),
+            (not self.limit_held, "more than the day's budget is committed"),
             (not self.let_go and not cell.loses_accounts, "what was reserved is not let go"),
             (not self.at_rest, "a model speaks, or a function runs, for nobody"),
         )
@@ -124,7 +132,8 @@ def of(
     at_rest: bool = True,
 ) -> Verdict:
     """Judge a cell by its turns, the ledger's lines of them, the turns that the log accounts for, and the accounts."""
-    useful = [it for it in asked if it.turn.end is not None and it.turn.text.strip()]
+    ended = [it for it in asked if it.turn.end is not None]
+    useful = [it for it in ended if it.outcome in USEFUL and it.turn.text.strip()]
     totals = [it.total_ms for it in asked if it.total_ms is not None]
     return Verdict(
         cell=cell,
@@ -136,25 +145,24 @@ def of(
         worst_ms=max(totals, default=0.0),
         overshot=sum(total_ms > (KNOWN_DEAD_MS if cell.kills else DEADLINE_MS) for total_ms in totals),
         answered_by=dict(Counter(it.target for it in asked if it.target).most_common()),
-        called=sorted(
-            {attempt["target"] for it in asked if it.turn.end is not None for attempt in it.turn.end["attempts"]}
-        ),
+        called=sorted({attempt["target"] for it in ended if it.turn.end for attempt in it.turn.end["attempts"]}),
         errors=dict(Counter(it.outcome for it in asked if it.turn.end is None).most_common()),
-        ledger=ledger(cell, asked, lines, logged, after.charged_tokens - before.charged_tokens),
-        budget_held=budget_held(asked, before, after),
+        ledger=ledger(cell, asked, lines, logged, after.charged - before.charged),
+        counted=counted(asked, before, after),
+        limit_held=after.committed <= after.limit,
         let_go=before.reserved == after.reserved,
         at_rest=at_rest,
         inexact=[
             f"{it.planned.question}: {it.turn.text}"
-            for it in useful
-            if it.turn.end and not is_exact(it.planned.question, it.turn.text, it.turn.end["finish"])
+            for it in ended
+            if not is_exact(it.planned.question, it.turn.text, it.outcome)
         ],
     )
 
 
 def broken_off(cell: Cell, why: str) -> Verdict:
     """A cell of which nothing is known but why."""
-    nothing = Books(committed=0, reserved={}, limit=0, charged_tokens=0)
+    nothing = Books(committed=0, reserved={}, limit=0, charged=Counter())
     return replace(of(cell, [], [], nothing, nothing, met=0), broke_off=why)
 
 
@@ -163,11 +171,13 @@ def ledger(
     asked: Sequence[Asked],
     lines: Sequence[Mapping[str, Any]],
     logged: Collection[str],
-    charged_tokens: int,
+    charged: Counter[tuple[str, str]],
 ) -> Ledger:
-    """Compare every end that tells of attempts with its line, and where no line is an estimate, all with the bill.
+    """Compare every end that tells of attempts with its line, and the lines with the emulated service's bill.
 
-    A turn has one line; where its answer got lost it may have run twice, and then one of them is it.
+    A turn has one line; where its answer got lost it may have run twice, and then one of them is it. The bill, by model
+    and kind of token, holds at least what lines have that are no estimates; and nothing else, where none is and none is
+    missing.
     """
     known: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
@@ -183,30 +193,35 @@ def ledger(
             estimated += bool(end["usage"]["estimated"])
         else:
             wrong += 1
+    sure = _tokens(lines)
     whole = not cell.kills and not (told or missing) and not any(_is_estimate(line) for line in lines)
-    if whole and _tokens(lines) != charged_tokens:
-        wrong += 1
+    wrong += sure != charged if whole else not sure <= charged
     return Ledger(exact, estimated, told, missing, wrong)
 
 
-def budget_held(asked: Sequence[Asked], before: Books, after: Books) -> bool:
-    """Whether the counter that guards the budget has at least what the turns' calls cost, and is below the limit.
+def counted(asked: Sequence[Asked], before: Books, after: Books) -> bool:
+    """Whether the counter that guards the budget has at least what the turns' calls cost.
 
     The embedding of a question, less than a millionth of a dollar, is charged and not reserved: where the tables fail,
     it is in the log only.
     """
     ends = [it.turn.end for it in asked if it.turn.end is not None]
-    told = sum(round(attempt["cost_usd"] * NANO) for end in ends for attempt in end["attempts"])
-    return told <= after.committed - before.committed and after.committed <= after.limit
+    told: int = sum(round(attempt["cost_usd"] * NANO) for end in ends for attempt in end["attempts"])
+    return told <= after.committed - before.committed
 
 
 def _is_estimate(line: Mapping[str, Any]) -> bool:
     return any(attempt["estimated"] for attempt in line["attempts"])
 
 
-def _tokens(lines: Sequence[Mapping[str, Any]]) -> int:
-    attempts = [attempt for line in lines for attempt in line["attempts"] if attempt["target"].startswith("ondemand")]
-    return sum(int(attempt[name]) for attempt in attempts for name in TOKENS)
+def _tokens(lines: Sequence[Mapping[str, Any]]) -> Counter[tuple[str, str]]:
+    """What lines say that Bedrock told; an endpoint of one's own charges nobody."""
+    attempts = [attempt for line in lines for attempt in line["attempts"]]
+    found: Counter[tuple[str, str]] = Counter()
+    for attempt in attempts:
+        if not attempt["estimated"] and not attempt["target"].startswith(OWN):
+            found.update({(attempt["model"], kind): int(attempt[kind]) for kind in TOKENS if attempt[kind]})
+    return found
 
 
 def _agrees(end: Mapping[str, Any], line: Mapping[str, Any]) -> bool:

@@ -22,8 +22,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from load import outcome, report
-from load.run import Place, Run, run
-from load.schedule import Traffic, labelled, plan
+from load.run import NobodyConnects, Place, Run, run
+from load.schedule import RATE, Traffic, labelled, plan
 from local.invoke import HOST, own_twin
 
 if TYPE_CHECKING:
@@ -55,7 +55,13 @@ class Hours(click.ParamType):
 @click.command(help=__doc__, context_settings={"show_default": True})
 @click.option("--url", help="Where shoppers connect, such as ws://127.0.0.1:8080/live.")
 @click.option("--tokens", type=click.File(), help="Of a deployment: shoppers' tokens, one a line, used in turn.")
-@click.option("--rate", "rates", type=click.FloatRange(0.1, 1000), multiple=True, help="Turns/s; again for more runs.")
+@click.option(
+    "--rate",
+    "rates",
+    type=click.FloatRange(0.1, 1000),
+    multiple=True,
+    help="Turns/s, 10 where none is said; again for more runs.",
+)
 @click.option("--seconds", type=click.FloatRange(1, 7200), default=60.0, help="Of the counted part.")
 @click.option("--warm-up", "warm_up_s", type=click.FloatRange(1, 600), default=15.0, help="Seconds before it.")
 @click.option("--hours", type=Hours(), default="18-24", help="Of Japan, whose curve the rate follows.")
@@ -70,7 +76,7 @@ class Hours(click.ParamType):
 @click.option("--environments", type=click.IntRange(0, 64), default=2, help="Processes of its own twin's functions.")
 @click.option("--seed", type=int, default=1)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path(".reports/load.html"))
-@click.option("--steady", is_flag=True, help="Fail, too, when memory, threads or sockets grow.")
+@click.option("--steady", is_flag=True, help="Fail, too, when a rate is not held, or memory, threads or sockets grow.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document; no page is written.")
 def main(
@@ -99,10 +105,12 @@ def main(
     given = tuple(line.strip() for line in tokens or () if line.strip())
     if given and not url:
         raise click.UsageError("--tokens are of a deployment: --url says which")
+    if steady and not Path("/proc/self/fd").is_dir():
+        raise click.UsageError("--steady needs a system that tells of its processes in /proc, such as Linux")
     if url and stall_share:
         raise click.UsageError("--stalls are of a twin that is started for the load: not with --url")
     shares = (complex_share, catalogue_share, drop_share)
-    traffic = Traffic(25.0, seconds, warm_up_s, hours, think_s, turns_each, *shares)
+    traffic = Traffic(RATE, seconds, warm_up_s, hours, think_s, turns_each, *shares)
     runs: list[tuple[Run, Outcome]] = []
     for rate in rates or (traffic.rate,):
         wanted = replace(traffic, rate=rate)
@@ -116,12 +124,12 @@ def main(
         report.page(runs, traffic).write(out)
         out.with_suffix(".json").write_text(json.dumps(report.document(outcomes, traffic), indent=2), "utf-8")
         _show(outcomes)
-        click.echo(f"{report.verdict(outcomes)}\n{report.limit(outcomes)}\n{out} has the plots")
+        click.echo(f"{report.verdict(outcomes)}\n{' '.join(report.limits(outcomes))}\n{out} has the plots")
     if write:
         command = "make load ARGS=" + shlex.quote(shlex.join(sys.argv[1:]))
         title = "Soak" if steady else "Load"
         write.write_text(report.markdown(outcomes, traffic, command, title), encoding="utf-8")
-    failures = [failure for it in outcomes for failure in (*it.failures, *(it.growing if steady else ()))]
+    failures = [failure for it in outcomes for failure in (*it.failures, *(it.unsteady if steady else ()))]
     for failure in failures:
         click.echo(f"failed: {failure}", err=True)
     sys.exit(1 if failures else 0)
@@ -155,7 +163,10 @@ def _shown(place: Place, traffic: Traffic, seed: int) -> Run:
             seen = f"{over:,} of {len(planned):,} answered, {len(so_far.asked) - over} under way"
             progress.update(task, completed=min(whole_s, at_s + traffic.warm_up_s), seen=seen)
 
-        return run(place, planned, tell)
+        try:
+            return run(place, planned, tell)
+        except NobodyConnects as error:
+            raise click.ClickException(f"nobody can connect to {place.url}: {error}") from error
 
 
 def _show(outcomes: list[Outcome]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROMISE_MS = 3_000
 NEVER = math.inf
-COMPLETE, CATALOGUE = "complete", "catalogue"  # as `end` has them: finish, target
+COMPLETE, CATALOGUE, KEPT = "complete", "catalogue", "kept"  # as `end` has them: finish, targets
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 BUSY_CORES = 0.85  # of all cores: nothing is left for more
 SETTLING_SHARE = 0.3  # of a run, after which memory, threads and sockets should not grow any more
@@ -40,8 +40,8 @@ class Outcome:
 
     rate: float
     seconds: float
+    asked: int  # with those of the warm-up
     started: int
-    started_per_s: float
     ended_per_s: float
     shoppers: int
     reconnects: int
@@ -50,10 +50,13 @@ class Outcome:
     late_ms: dict[str, float | None]
     within_promise: float  # share of all turns
     answered: int  # whole, by a model or a kept answer
+    kept: int  # of them
     posts_per_answer: float
     outcomes: dict[str, int]
     targets: dict[str, int]
-    lost: int  # of all turns, those of the warm-up too
+    lost: int  # of all that were asked
+    sent_again: int  # questions, after a silence: more than was planned for the place to do
+    refused: dict[str, int]  # tries to connect, by what came of them
     twin_cores: float | None
     environments_cores: float | None
     load_cores: float | None
@@ -81,6 +84,11 @@ class Outcome:
             if ended - began > STEADY[name][1]
         ]
 
+    @property
+    def unsteady(self) -> list[str]:
+        """Why it could not go on like this for ever, in words."""
+        return [*([] if self.holds() else [f"{self.rate:g} turns a second were not held"]), *self.growing]
+
     def holds(self, promised_share: float = 0.99) -> bool:
         """Whether the place served this rate as it should: nothing lost or failed, models asked, text in time."""
         errors = any(name.startswith("error") for name in self.outcomes)
@@ -102,16 +110,17 @@ class Outcome:
         busy = self.busy_cores()
         if busy is None:
             return "unknown: only a twin tells what it takes"
-        if self.twin_cores is not None and self.twin_cores >= BUSY_CORES:
-            return f"the twin's one process: emulated AWS and gateway take {self.twin_cores:.2f} of a core"
+        parts = (self.twin_cores or 0, self.environments_cores or 0, self.load_cores or 0)
+        told = "twin {:.2f}, functions {:.2f}, load {:.2f}".format(*parts)
+        if parts[0] >= BUSY_CORES:
+            return f"the twin's one process, with AWS and the gateway emulated in it, of {cores} cores ({told})"
         if busy >= BUSY_CORES * cores:
-            functions = self.environments_cores or 0
-            return f"the machine: {busy:.2f} of {cores} cores are busy, {functions:.2f} with functions"
-        return f"nothing of the machine: {busy:.2f} of {cores} cores are busy"
+            return f"the machine: {busy:.2f} of {cores} cores are busy ({told})"
+        return f"nothing that is measured: {busy:.2f} of {cores} cores are busy ({told})"
 
 
 def of(run: Run, traffic: Traffic) -> Outcome:
-    """Put a run in figures; all but `lost` is of its counted part."""
+    """Put a run in figures, of its counted part where nothing else is said."""
     counted = [asked for asked in run.asked if asked.planned.counts]
     first = [NEVER if asked.first_text_ms is None else asked.first_text_ms for asked in counted]
     total = [NEVER if asked.total_ms is None else asked.total_ms for asked in counted]
@@ -119,8 +128,8 @@ def of(run: Run, traffic: Traffic) -> Outcome:
     return Outcome(
         rate=traffic.rate,
         seconds=traffic.seconds,
+        asked=len(run.asked),
         started=len(counted),
-        started_per_s=len(counted) / traffic.seconds,
         ended_per_s=_ended_within(run.asked, traffic.seconds) / traffic.seconds,
         shoppers=len({asked.planned.shopper for asked in run.asked}),
         reconnects=sum(asked.reconnects for asked in counted),
@@ -129,10 +138,13 @@ def of(run: Run, traffic: Traffic) -> Outcome:
         late_ms=_percentiles([asked.late_ms for asked in counted]),
         within_promise=sum(value <= PROMISE_MS for value in first) / len(first) if first else 0.0,
         answered=sum(asked.outcome == COMPLETE and asked.target != CATALOGUE for asked in counted),
+        kept=sum(asked.outcome == COMPLETE and asked.target == KEPT for asked in counted),
         posts_per_answer=sum(asked.posts for asked in counted) / len(counted) if counted else 0.0,
         outcomes=dict(Counter(asked.outcome for asked in counted).most_common()),
         targets=dict(Counter(asked.target for asked in counted).most_common()),
         lost=sum(asked.lost for asked in run.asked),
+        sent_again=sum(asked.sent_again for asked in run.asked),
+        refused=dict(run.refused.most_common()),
         twin_cores=_cores(began, ended, "cpu_s"),
         environments_cores=_cores(began, ended, "environments_cpu_s"),
         load_cores=_cores(began, ended, "own_cpu_s"),

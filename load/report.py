@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 RAISED = "The emulated models' quotas are a hundred times those of their profiles, so that they limit nothing."
 COLUMNS = (
     "asked/s",
-    "started/s",
+    "ended/s",
     "first text p50 / p90 / p99",
     "in 3 s",
     "whole answer p50 / p99",
-    "whole, by a model or kept",
+    "whole, by a model or kept (kept)",
     "errors",
     "lost",
+    "asked again",
     "posts/answer",
-    "cores: twin + functions",
+    "cores: twin + functions + load",
 )
 
 
@@ -38,16 +39,24 @@ def row(outcome: Outcome) -> tuple[str, ...]:
     errors = sum(count for name, count in outcome.outcomes.items() if name.startswith("error"))
     return (
         f"{outcome.rate:g}",
-        f"{outcome.started_per_s:.1f}",
+        f"{outcome.ended_per_s:.1f}",
         " / ".join(seconds(first[name]) for name in ("p50", "p90", "p99")) + " s",
         f"{outcome.within_promise:.1%}",
         " / ".join(seconds(total[name]) for name in ("p50", "p99")) + " s",
-        f"{outcome.answered_share:.1%}",
+        f"{outcome.answered_share:.1%} ({outcome.kept / max(1, outcome.started):.0%})",
         str(errors),
         str(outcome.lost),
+        str(outcome.sent_again),
         f"{outcome.posts_per_answer:.1f}",
-        "–" if outcome.twin_cores is None else f"{outcome.twin_cores:.2f} + {outcome.environments_cores or 0:.2f}",
+        _cores(outcome),
     )
+
+
+def _cores(outcome: Outcome) -> str:
+    if outcome.twin_cores is None:
+        return "–"
+    parts = (outcome.twin_cores, outcome.environments_cores, outcome.load_cores)
+    return " + ".join(f"{cores or 0:.2f}" for cores in parts)
 
 
 def seconds(milliseconds: float | None) -> str:
@@ -57,27 +66,33 @@ def seconds(milliseconds: float | None) -> str:
 
 def verdict(outcomes: Sequence[Outcome]) -> str:
     """Whether anything was lost, and the highest rate that was held."""
-    lost, started = sum(it.lost for it in outcomes), sum(it.started for it in outcomes)
-    held = [it.started_per_s for it in outcomes if it.holds()]
-    told = f"{lost} of {started:,} turns were lost" if lost else f"None of {started:,} turns was lost"
-    rate = f"{max(held):.0f} turns a second were held" if held else "no rate was held"
+    lost, asked = sum(it.lost for it in outcomes), sum(it.asked for it in outcomes)
+    held = [it.ended_per_s for it in outcomes if it.holds()]
+    told = f"{lost:,} of {asked:,} turns were lost" if lost else f"None of {asked:,} turns was lost"
+    rate = f"{max(held):.1f} turns a second were held" if held else "no rate was held"
     left = ", ".join(f"{count} {what}" for it in outcomes for what, count in it.left.items())
     return f"{told}; {rate}." + (f" At rest there were left {left}." if left else "")
 
 
-def limit(outcomes: Sequence[Outcome]) -> str:
-    """Where the limit is and what limits, in a sentence or two."""
+def limits(outcomes: Sequence[Outcome]) -> list[str]:
+    """Where the limit is and what limits, a sentence for each rate that was not held, or one."""
     cores = int(machine()["cores"])
-    broken = next((it for it in outcomes if not it.holds()), None)
-    if broken is None:
-        highest = outcomes[-1]
-        return f"The limit was not reached at {highest.started_per_s:.0f} turns a second; {highest.limited_by(cores)}."
-    others = ", ".join(f"{count:,} as {name}" for name, count in broken.outcomes.items() if name != COMPLETE)
+    broken = [_broken(it, cores) for it in outcomes if not it.holds()]
+    highest = outcomes[-1]
+    reached = (
+        f"The limit was not reached at {highest.rate:g} turns a second; what limits is {highest.limited_by(cores)}."
+    )
+    return broken or [reached]
+
+
+def _broken(outcome: Outcome, cores: int) -> str:
+    others = [f"{count:,} as {name}" for name, count in outcome.outcomes.items() if name != COMPLETE]
+    others += [f"{count:,} tries to connect ended as {name}" for name, count in outcome.refused.items()]
     return (
-        f"At {broken.started_per_s:.0f} turns a second {broken.answered_share:.0%} were served whole by a model or a "
-        f"kept answer and {broken.within_promise:.0%} had text within {PROMISE_MS // 1000} s"
-        + (f"; ended otherwise: {others}" if others else "")
-        + f". What limits is {broken.limited_by(cores)}."
+        f"At {outcome.rate:g} turns a second {outcome.answered_share:.0%} were served whole by a model or a kept "
+        f"answer and {outcome.within_promise:.0%} had text within {PROMISE_MS // 1000} s"
+        + (f"; ended otherwise: {', '.join(others)}" if others else "")
+        + f". What limits is {outcome.limited_by(cores)}."
     )
 
 
@@ -92,7 +107,7 @@ def page(runs: Sequence[tuple[Run, Outcome]], traffic: Traffic) -> Page:
     outcomes = [outcome for _, outcome in runs]
     first = outcomes[0]
     figures = (
-        ("started", f"{first.started_per_s:.1f}/s"),
+        ("ended", f"{first.ended_per_s:.1f}/s"),
         ("first text p50", f"{seconds(first.first_text_ms['p50'])} s"),
         ("first text p99", f"{seconds(first.first_text_ms['p99'])} s"),
         ("lost", str(first.lost)),
@@ -100,7 +115,7 @@ def page(runs: Sequence[tuple[Run, Outcome]], traffic: Traffic) -> Page:
         ("memory", "–" if first.memory_mb is None else f"{first.memory_mb:.0f} MB"),
     )
     sections = (
-        Section("Runs", [described(traffic), limit(outcomes)], [Table("", COLUMNS, [row(it) for it in outcomes])]),
+        Section("Runs", [described(traffic), *limits(outcomes)], [Table("", COLUMNS, [row(it) for it in outcomes])]),
         *(_section(run, outcome, traffic) for run, outcome in runs),
     )
     return Page("Load", verdict(outcomes), figures, sections, _where())
@@ -120,7 +135,7 @@ def markdown(outcomes: Sequence[Outcome], traffic: Traffic, command: str, title:
         "",
         described(traffic),
         "",
-        f"**{verdict(outcomes)}** {limit(outcomes)}",
+        f"**{verdict(outcomes)}** {' '.join(limits(outcomes))}",
         "",
         f"| {' | '.join(COLUMNS)} |",
         "|" + "---|" * len(COLUMNS),

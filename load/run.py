@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from load.schedule import Planned
 
 WATCH_EVERY_S = 1.0
+DOOR_LIMIT_S = 15.0  # in which the first connection must come about
 REST_LIMIT_S = 15.0  # in which nothing of a run may be left in the place
 
 
@@ -60,6 +62,11 @@ class Run:
     asked: list[Asked] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)  # tries to connect, by what came of them
+
+
+class NobodyConnects(Exception):
+    """Not even one connection comes about; the text says why."""
 
 
 class TwinTokens:
@@ -90,29 +97,40 @@ class GivenTokens:
 
 
 def run(place: Place, planned: Sequence[Planned], progress: Callable[[Run, float], object]) -> Run:
-    """Let all shoppers ask; `progress` hears of the run and its instant once a second."""
+    """Let all shoppers ask; `progress` hears of the run and its instant once a second. Raises NobodyConnects."""
     return asyncio.run(_run(place, planned, progress))
 
 
 async def _run(place: Place, planned: Sequence[Planned], progress: Callable[[Run, float], object]) -> Run:
     result = Run()
-    starts_s = planned[0].at_s - CONNECT_AHEAD_S if planned else 0.0
-    began = asyncio.get_running_loop().time() - starts_s
     async with httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=20)) as client:
         tokens = GivenTokens(place.tokens) if place.tokens else TwinTokens(client, place.controls)
+        await _try_door(Line(place.url, tokens, "load-0"))
+        starts_s = planned[0].at_s - CONNECT_AHEAD_S if planned else 0.0
+        began = asyncio.get_running_loop().time() - starts_s
+        lines = {number: Line(place.url, tokens, f"load-{number}") for number in by_shopper(planned)}
         watch = asyncio.create_task(_watch(place, client, began, result, progress))
         try:
             async with asyncio.TaskGroup() as shoppers:
                 for number, turns in by_shopper(planned).items():
-                    shopper = Shopper(Line(place.url, tokens, f"load-{number}"), began)
-                    shoppers.create_task(shopper.ask_all(turns, result.asked))
+                    shoppers.create_task(Shopper(lines[number], began).ask_all(turns, result.asked))
         finally:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
+        result.refused = sum((line.refused for line in lines.values()), Counter())
         if not place.tokens:
             result.left = await _rest(place, client)
     return result
+
+
+async def _try_door(line: Line) -> None:
+    """Connect once before the load: a wrong address or token is no lost turn of the place."""
+    try:
+        await line.open(asyncio.get_running_loop().time() + DOOR_LIMIT_S)
+    except TimeoutError:
+        raise NobodyConnects(", ".join(line.refused) or "no answer in time") from None
+    await line.close()
 
 
 async def _watch(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LABELLED = Path(__file__).resolve().parent.parent / "tests" / "data" / "questions.jsonl"
 SIMPLE, CATALOGUE, COMPLEX = "simple", "catalogue", "complex"
 LEAST_THINK_S = 1.0
+RATE = 10.0  # turns per second that 2 cores hold also when they are slow
 
 type Questions = Mapping[str, Sequence[str]]  # by kind
 
@@ -30,7 +31,7 @@ type Questions = Mapping[str, Sequence[str]]  # by kind
 class Traffic:
     """What a run brings: `rate` is the mean of turns per second, shares are of all turns."""
 
-    rate: float = 50.0
+    rate: float = RATE
     seconds: float = 60.0
     warm_up_s: float = 15.0  # in which the rate rises from nothing; its turns are asked and not counted
     hours: tuple[int, int] = (18, 24)  # of Japan, whose curve the run follows

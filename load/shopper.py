@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from local.chat import Turn
@@ -51,6 +52,7 @@ class Asked:
     total_ms: float | None = None  # None: no last frame ever came
     posts: int = 0  # of this turn, those that came twice among them
     reconnects: int = 0
+    sent_again: int = 0  # after a silence: the place is asked what became of it
     turn: Turn = field(default_factory=lambda: Turn("", None))
 
     @property
@@ -81,15 +83,21 @@ class Line:
         self._tokens = tokens
         self._user = user
         self._connection: ClientConnection | None = None
+        self.refused: Counter[str] = Counter()  # tries to connect, by what came of them
 
     async def open(self, until: float) -> None:
         """Connect, again and again up to a monotonic instant; raises TimeoutError."""
         pause_s = FIRST_PAUSE_S
         async with asyncio.timeout_at(until):
             while self._connection is None:
-                with contextlib.suppress(OSError, WebSocketException, TimeoutError):
+                try:
                     offered = [Subprotocol("mangaassist"), Subprotocol(await self._tokens.of(self._user))]
                     self._connection = await connect(self._url, subprotocols=offered, **OPTIONS)
+                except InvalidStatus as error:
+                    self.refused[f"status {error.response.status_code}"] += 1
+                except (OSError, WebSocketException) as error:
+                    self.refused[type(error).__name__] += 1
+                else:
                     return
                 await asyncio.sleep(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
@@ -172,6 +180,7 @@ class Shopper:
             try:
                 frame = await self._line.receive(min(SILENCE_S, left_s))
             except TimeoutError:
+                asked.sent_again += 1
                 await self._line.send(turn.wish())
                 continue
             if frame is None:

@@ -40,7 +40,8 @@ def test_models_that_fail_are_replaced_and_it_is_told(tmp_path: Path) -> None:
     document, page = run(tmp_path, "model")
     totals = document["totals"]
     assert totals["turns"] == totals["ended"] == totals["useful"] == 16
-    assert totals["inexact"] == totals["wrong_lines"] == totals["broken_budgets"] == totals["overshot"] == 0
+    assert totals["inexact"] == totals["wrong_lines"] == totals["overspent"] == totals["overshot"] == 0
+    assert totals["holding"] == totals["cells"] == 2
     by_cell = {cell["name"]: cell["answered_by"] for cell in document["cells"]}
     assert "ondemand-sonnet" not in by_cell["quality model: cut, 100%"]
     assert "catalogue" in by_cell["all models on demand: hang, 100%"]

@@ -27,3 +27,10 @@ def test_a_short_load_loses_nothing_and_is_told(tmp_path: Path) -> None:
     assert 3 <= run["posts_per_answer"] <= 20
     assert "<svg" in page.read_text("utf-8")
     assert "None of" in markdown.read_text("utf-8")
+
+
+def test_a_load_that_cannot_connect_says_why_before_it_begins() -> None:
+    command = [sys.executable, "-m", "load", "--url", "ws://127.0.0.1:9/live", "--seconds", "600"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 1
+    assert "nobody can connect to ws://127.0.0.1:9/live: " in ran.stderr

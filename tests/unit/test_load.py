@@ -77,12 +77,12 @@ def test_the_labelled_questions_are_there_in_all_kinds() -> None:
 
 def test_a_run_that_served_all_in_time_holds() -> None:
     result = outcome.of(Run([asked(second / 2) for second in range(40)]), replace(TRAFFIC, rate=2, seconds=20))
-    assert (result.started, result.started_per_s, result.posts_per_answer) == (40, 2, 6)
+    assert (result.asked, result.started, result.posts_per_answer) == (40, 40, 6)
     assert result.ended_per_s == 36 / 20  # those of the last two seconds end later
     assert result.first_text_ms["p99"] == 500
     assert result.holds()
     assert result.failures == []
-    assert report.verdict([result]) == "None of 40 turns was lost; 2 turns a second were held."
+    assert report.verdict([result]) == "None of 40 turns was lost; 1.8 turns a second were held."
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,9 @@ def test_a_turn_without_text_comes_after_all_others() -> None:
 
 def test_a_lost_turn_fails_the_run_also_when_it_was_asked_while_it_warmed_up() -> None:
     result = outcome.of(Run([asked(1), asked(-3, total_ms=None)]), TRAFFIC)
-    assert result.lost == 1
+    assert (result.lost, result.asked, result.started) == (1, 2, 1)
     assert result.failures == ["1 turns were lost"]
+    assert report.verdict([result]).startswith("1 of 2 turns were lost")
     assert result.outcomes == {"complete": 1}
 
 
@@ -149,9 +150,29 @@ def test_what_limits_is_told_by_who_is_busy() -> None:
         return outcome.of(Run([asked(1)], samples), TRAFFIC).limited_by(2)
 
     assert limit(0.95, 0.3).startswith("the twin's one process")
-    assert limit(0.7, 1.1).startswith("the machine: 1.80 of 2 cores")
-    assert limit(0.2, 0.2).startswith("nothing of the machine")
+    assert limit(0.7, 1.1).startswith("the machine: 1.80 of 2 cores are busy (twin 0.70, functions 1.10, load 0.00)")
+    assert limit(0.2, 0.2).startswith("nothing that is measured")
     assert outcome.of(Run([asked(1)]), TRAFFIC).limited_by(2).startswith("unknown")
+
+
+def test_kept_answers_are_told_apart_from_those_of_models() -> None:
+    result = outcome.of(Run([asked(1), asked(2, target="kept"), asked(3, target="catalogue")]), TRAFFIC)
+    assert (result.answered, result.kept) == (2, 1)
+    assert "66.7% (33%)" in report.row(result)
+
+
+def test_each_rate_that_is_not_held_is_explained_with_what_was_refused() -> None:
+    refused = Run([asked(1, first_ms=None)], refused=Counter({"status 503": 4}))
+    told = report.limits(
+        [outcome.of(it, TRAFFIC) for it in (Run([asked(1)]), refused, Run([asked(1, target="catalogue")]))]
+    )
+    assert len(told) == 2
+    assert "4 tries to connect ended as status 503" in told[0]
+
+
+def test_a_rate_that_is_not_held_is_no_steady_one() -> None:
+    result = outcome.of(Run([asked(1, target="catalogue")]), TRAFFIC)
+    assert result.unsteady[0] == "40 turns a second were not held"
 
 
 def test_instants_are_counted_by_their_second() -> None:
