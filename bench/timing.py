@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -44,6 +45,5 @@ def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int, war
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of all do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    """The smallest value that so many of all are not over, by the nearest rank; raises IndexError for no values."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

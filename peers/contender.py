@@ -13,13 +13,19 @@ import resource
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from peers.portkey import Portkey
 
 REGION = "ap-northeast-1"
 PATIENCE_S = 10.0  # of who asks, unless it is told otherwise
-GIVEN_UP_S = 60.0  # how long what was given up may go on before the next question
+PAST_IT_S = 60.0  # how long the end is waited for after that, unless it is told otherwise
+NO_END = "no end"
 MEGABYTE = 1024 if sys.platform == "linux" else 1024 * 1024  # of what the system counts memory in
-os.environ |= {
+ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "peer",
     "AWS_SECRET_ACCESS_KEY": "none",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -27,7 +33,28 @@ os.environ |= {
 }
 
 
-class Boto3:
+class Client(Protocol):
+    """A peer as its users call it, alone in this process unless it says otherwise."""
+
+    def ask(self, question: str) -> Iterator[str]:
+        """The pieces of an answer, each when it is there."""
+        ...
+
+    def ask_whole(self, question: str) -> None:
+        """One answer to its end, by the way that costs least."""
+        for _ in self.ask(question):
+            pass
+
+    def gateway_cpu_s(self) -> float:
+        """Processor seconds so far of a process that it runs beside this one."""
+        return 0.0
+
+    def gateway_memory_mb(self) -> float:
+        """What that process holds."""
+        return 0.0
+
+
+class Boto3(Client):
     """The SDK alone: one model, one try, and a limit for each read."""
 
     def __init__(self, address: str, chain: list[str], limit_s: float) -> None:
@@ -38,7 +65,7 @@ class Boto3:
         self._model = chain[0]
         self._client = boto3.client("bedrock-runtime", REGION, endpoint_url=address, config=limits)
 
-    def ask(self, question: str) -> Any:
+    def ask(self, question: str) -> Iterator[str]:
         """The pieces of an answer."""
         messages: list[Any] = [{"role": "user", "content": [{"text": question}]}]
         answer = self._client.converse_stream(
@@ -48,7 +75,7 @@ class Boto3:
             yield event.get("contentBlockDelta", {}).get("delta", {}).get("text", "")
 
 
-class LiteLlm:
+class LiteLlm(Client):
     """LiteLLM's Router with the chain as its fallbacks; `settings` are the Router's."""
 
     def __init__(self, address: str, chain: list[str], limit_s: float, **settings: Any) -> None:
@@ -79,7 +106,7 @@ class LiteLlm:
         messages = [{"role": "user", "content": question}]
         return {"model": self._model, "messages": messages, "stream": True, "max_tokens": 1024}
 
-    def ask(self, question: str) -> Any:
+    def ask(self, question: str) -> Iterator[str]:
         """The pieces of an answer."""
         for chunk in self._router.completion(**self._call(question)):
             yield chunk.choices[0].delta.content or ""
@@ -93,7 +120,7 @@ class LiteLlmAsync(LiteLlm):
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
-    def ask(self, question: str) -> Any:
+    def ask(self, question: str) -> Iterator[str]:
         """The pieces of an answer, each when it is there."""
         stream = self._here(self._router.acompletion(**self._call(question)))
         pieces = aiter(stream)
@@ -124,11 +151,12 @@ def _without_retries(*given: Any) -> LiteLlm:
     return LiteLlm(*given, num_retries=0)
 
 
-def _gateway(*given: Any) -> Any:
-    return importlib.import_module("portkey").Portkey(*given)  # beside this file
+def _gateway(*given: Any) -> Portkey:
+    client: Portkey = importlib.import_module("portkey").Portkey(*given)  # beside this file
+    return client
 
 
-MAKERS: dict[str, Any] = {
+MAKERS: dict[str, Callable[[str, list[str], float], Client]] = {
     "boto3": Boto3,
     "litellm": LiteLlm,
     "litellm-async": LiteLlmAsync,
@@ -137,73 +165,70 @@ MAKERS: dict[str, Any] = {
 }
 
 
-def asked(peer: Any, question: str, patience_s: float) -> dict[str, Any]:
-    """Ask once: what came, when, and how it ended; what has not ended after that patience is told as it is then.
+def asked(client: Client, question: str, patience_s: float, past_it_s: float) -> dict[str, Any]:
+    """Ask once: what came, when and how it ended, and `heard_characters`, what came within the patience.
 
-    It goes on for itself, and the next question waits for it: it must not take the processor from another's.
+    The next question waits for the end: what goes on must not take the processor from another's.
     """
     began = time.perf_counter()
-    told: dict[str, Any] = {"first_text_s": None, "total_s": patience_s, "text": "", "error": ""}
-
-    def ask() -> None:
-        try:
-            for piece in peer.ask(question):
-                told["text"] += piece
-                if piece and told["first_text_s"] is None:
-                    told["first_text_s"] = time.perf_counter() - began
-        except Exception as failure:  # a peer's failures are what is compared
-            told["error"] = getattr(failure, "name", "") or type(failure).__name__
-        told["total_s"] = time.perf_counter() - began
-
-    asking = threading.Thread(target=ask, daemon=True)
+    told: dict[str, Any] = {"first_text_s": None, "total_s": patience_s + past_it_s, "text": "", "error": NO_END}
+    asking = threading.Thread(target=_listen, args=(client, question, began, told), daemon=True)
     asking.start()
     asking.join(patience_s)
-    heard = dict(told) | ({"error": "no end"} if asking.is_alive() else {})
-    asking.join(GIVEN_UP_S)
-    return heard
+    heard_characters = len(told["text"])
+    asking.join(past_it_s)
+    return told | {"heard_characters": heard_characters}
 
 
-def costs(peer: Any, question: str, rounds: int) -> dict[str, Any]:
+def _listen(client: Client, question: str, began: float, told: dict[str, Any]) -> None:
+    error = ""
+    try:
+        for piece in client.ask(question):
+            told["text"] += piece
+            if piece and told["first_text_s"] is None:
+                told["first_text_s"] = time.perf_counter() - began
+    except Exception as failure:  # a peer's failures are what is compared
+        error = getattr(failure, "name", "") or type(failure).__name__
+    told.update(total_s=time.perf_counter() - began, error=error)
+
+
+def costs(client: Client, question: str, rounds: int) -> dict[str, Any]:
     """Ask many times: processor milliseconds of an answer, of all threads and of a gateway, and how long each took."""
-    walls, cpu = [], _cpu_s(peer)
+    walls, cpu_s = [], _cpu_s(client)
     for _ in range(rounds):
         began = time.perf_counter()
-        _hear_out(peer, question)
+        client.ask_whole(question)
         walls.append((time.perf_counter() - began) * 1000)
-    return {"cpu_ms": (_cpu_s(peer) - cpu) * 1000 / rounds, "wall_ms": walls}
+    return {"cpu_ms": (_cpu_s(client) - cpu_s) * 1000 / rounds, "wall_ms": walls}
 
 
-def _hear_out(peer: Any, question: str) -> None:
-    if hasattr(peer, "ask_whole"):
-        peer.ask_whole(question)
-        return
-    for _ in peer.ask(question):
-        pass
+def _cpu_s(client: Client) -> float:
+    return time.process_time() + client.gateway_cpu_s()
 
 
-def _cpu_s(peer: Any) -> float:
-    """Of this process, and of the one that a gateway runs in beside it."""
-    return time.process_time() + (peer.process.cpu_s() if hasattr(peer, "process") else 0.0)
+def _memory_mb(client: Client) -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE + client.gateway_memory_mb()
 
 
 def main(name: str) -> None:
     """Do what the lines say."""
+    os.environ |= ENVIRONMENT
     began = time.perf_counter()
-    peer, patience_s = MAKERS[name]("http://127.0.0.1:9", ["none"], 1.0), PATIENCE_S  # imports what it needs
-    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
-    memory_mb += peer.process.memory_mb() if hasattr(peer, "process") else 0.0
+    client = MAKERS[name]("http://127.0.0.1:9", ["none"], 1.0)  # imports what it needs
+    limits_s = PATIENCE_S, PAST_IT_S
+    memory_mb = _memory_mb(client)
     print(json.dumps({"import_s": time.perf_counter() - began, "memory_mb": memory_mb}), flush=True)
     for line in sys.stdin:
         told = json.loads(line)
         match told.pop("do"):
             case "begin":
-                peer = MAKERS[name](told["address"], told["chain"], told["limit_s"])
-                patience_s = told.get("patience_s", PATIENCE_S)
+                client = MAKERS[name](told["address"], told["chain"], told["limit_s"])
+                limits_s = told.get("patience_s", PATIENCE_S), told.get("past_it_s", PAST_IT_S)
                 answer: dict[str, Any] = {}
             case "costs":
-                answer = costs(peer, told["question"], told["rounds"])
+                answer = costs(client, told["question"], told["rounds"])
             case _:
-                answer = asked(peer, told["question"], patience_s)
+                answer = asked(client, told["question"], *limits_s)
         print(json.dumps(answer), flush=True)
 
 

@@ -12,9 +12,12 @@ import time
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REGION = "ap-northeast-1"
 SCRIPT = Path(sys.prefix, "gateway", "node_modules", "@portkey-ai", "gateway", "build", "start-server.js")
@@ -68,10 +71,13 @@ def _gateway() -> Gateway:
 
 
 class Portkey:
-    """The gateway with the chain as its fallbacks, by its own configuration; the limit is its `request_timeout`."""
+    """The gateway with the chain as its fallbacks, by its own configuration; the limit is its `request_timeout`.
+
+    It is a `contender.Client`, which it cannot import: that is the program that imports it.
+    """
 
     def __init__(self, address: str, chain: list[str], limit_s: float) -> None:
-        self.process = _gateway()  # runs beside who asks, and counts with it
+        self._gateway = _gateway()
         targets = [
             {
                 "provider": "bedrock",
@@ -87,11 +93,11 @@ class Portkey:
         config = {"strategy": {"mode": "fallback"}, "targets": targets}
         self._headers = {"Content-Type": "application/json", "x-portkey-config": json.dumps(config)}
 
-    def ask(self, question: str) -> Any:
+    def ask(self, question: str) -> Iterator[str]:
         """The pieces of an answer, over a connection of its own: the one before may hang or be broken."""
         messages = [{"role": "user", "content": question}]
         body = json.dumps({"model": "any", "messages": messages, "stream": True, "max_tokens": 1024})
-        with closing(http.client.HTTPConnection("127.0.0.1", self.process.port)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self._gateway.port)) as connection:
             connection.request("POST", "/v1/chat/completions", body, self._headers)
             answer = connection.getresponse()
             if answer.status != http.client.OK:
@@ -100,8 +106,21 @@ class Portkey:
                 if line.startswith(DATA) and not line.startswith(DATA + DONE):
                     yield from _texts(json.loads(line.removeprefix(DATA)))
 
+    def ask_whole(self, question: str) -> None:
+        """One answer to its end."""
+        for _ in self.ask(question):
+            pass
 
-def _texts(chunk: dict[str, Any]) -> Any:
+    def gateway_cpu_s(self) -> float:
+        """Processor seconds of the gateway so far."""
+        return self._gateway.cpu_s()
+
+    def gateway_memory_mb(self) -> float:
+        """What the gateway holds."""
+        return self._gateway.memory_mb()
+
+
+def _texts(chunk: dict[str, Any]) -> Iterator[str]:
     """The texts of a chunk; raises Refused for one that tells of an error."""
     if error := chunk.get("error"):
         raise Refused(str(error.get("type", "error")) if isinstance(error, dict) else "error")
@@ -109,7 +128,7 @@ def _texts(chunk: dict[str, Any]) -> Any:
         yield choice.get("delta", {}).get("content") or ""
 
 
-def _lines(answer: http.client.HTTPResponse) -> Any:
+def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
     """Whole lines as they come; raises IncompleteRead where the answer breaks off, which readline() keeps to itself."""
     rest = b""
     while piece := answer.read1(65_536):

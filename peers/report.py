@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench import fake_bedrock
 from bench.report import machine
+from load import shopper
 from peers.contenders import OURS
-from peers.scenarios import LIMIT_S, NOTHING, PATIENCE_S, PROMISE_S
+from peers.scenarios import LIMIT_S, NO_END, NOTHING, PAST_IT_S, PATIENCE_S, PROMISE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from peers.costs import Cost
-    from peers.scenarios import Result
+    from peers.scenarios import Answer, Result
 
     type Costs = Mapping[str, Cost]
     type Results = Mapping[str, Mapping[str, Result]]
@@ -47,10 +49,31 @@ def scenario_rows(results: Results) -> list[tuple[str, ...]]:
 
 
 def told(result: Result) -> str:
-    """When the first text came, how it ended, and after what time."""
-    first = "no text" if result.first_text_s is None else f"{result.first_text_s:.2f} s"
-    ends = ", ".join(end if count == len(result.answers) else f"{count} {end}" for end, count in result.ends.items())
-    return f"{first}; {ends} after {result.total_s:.2f} s"
+    """When the first text came, and how many of how many ended how, and after what time."""
+    return f"{_first_text(result)}; {', '.join(_ended(alike, len(result.answers)) for alike in result.ends)}"
+
+
+def _first_text(result: Result) -> str:
+    if result.first_text_s is None:
+        return "no text"
+    spoke, asked = sum(it.first_text_s is not None for it in result.answers), len(result.answers)
+    return f"{result.first_text_s:.2f} s" + (f" ({spoke} of {asked})" if spoke < asked else "")
+
+
+def _ended(alike: Sequence[Answer], asked: int) -> str:
+    total_s, one = statistics.median(it.total_s for it in alike), alike[0]
+    how = f"{len(alike)} of {asked} {one.end} " if len(alike) < asked else f"{one.end} "
+    if one.end == NO_END:
+        return f"{how}within {total_s:.2f} s"
+    return f"{how}after {total_s:.2f} s" + (f" (past {PATIENCE_S:g} s)" if one.late else "")
+
+
+def answers_behind(results: Results) -> str:
+    """How many answers stand behind a cell."""
+    counts = sorted({len(result.answers) for by_peer in results.values() for result in by_peer.values()})
+    if counts == [1]:
+        return "1 answer stands behind each cell"
+    return f"{' to '.join(dict.fromkeys(map(str, (counts[0], counts[-1]))))} answers stand behind each cell"
 
 
 def ratio(value: float, to: float) -> str:
@@ -74,12 +97,12 @@ def verdicts(costs: Costs, results: Results) -> list[str]:
         names = dict.fromkeys(name for by_peer in results.values() for name in by_peer)
         for name in names:
             mine = [by_peer[name] for fault, by_peer in results.items() if fault != NOTHING and name in by_peer]
-            answered, silent = sum(it.answered for it in mine), sum(it.silent for it in mine)
             found.append(
-                f"{name}: under {answered} of {len(mine)} faults every answer was whole or said what it was instead, "
-                f"under {len(mine) - answered - silent} some ended in an error, under {silent} some broke off without "
-                f"a word or never ended; under {sum(it.kept for it in mine)} every first text came within "
-                f"{PROMISE_S:g} s."
+                f"{name}: under {sum(it.answered for it in mine)} of {len(mine)} faults every answer was whole or said "
+                f"what it was instead, within {PATIENCE_S:g} s; under {sum(it.failed for it in mine)} some ended in an "
+                f"error, under {sum(it.silent for it in mine)} some broke off without a word or never ended, under "
+                f"{sum(it.late for it in mine)} some ended later than {PATIENCE_S:g} s; under "
+                f"{sum(it.kept for it in mine)} every first text came within {PROMISE_S:g} s."
             )
     return found
 
@@ -114,10 +137,14 @@ def markdown(costs: Costs, results: Results, command: str, versions: Mapping[str
             "## Faults",
             "",
             "The twin's Bedrock, with the fast model as fallback of the quality model. A peer's call has a limit of "
-            f"{LIMIT_S:g} s, so that a fallback can keep the promise; who asks waits {PATIENCE_S:g} s for the end. To "
-            "the first text, how the answers ended, and when. *whole* is the model's answer to the character, "
-            "*truncated* one that ends early and looks finished, *catalogue* and *deadline* are answers that say what "
-            "they are.",
+            f"{LIMIT_S:g} s, so that a fallback can keep the promise; who asks waits {PATIENCE_S:g} s. What has not "
+            f"ended by then is heard on, a peer for {PAST_IT_S:g} s more, ours for "
+            f"{shopper.PATIENCE_S - PATIENCE_S:g} s more, and its end is told as *past {PATIENCE_S:g} s*. A fault of "
+            "several ends counts with each of them above.",
+            "",
+            f"To the first text, how the answers ended, and when; {answers_behind(results)}, and times are their "
+            "medians. *whole* is the model's answer to the character, *truncated* one that ends early and looks "
+            "finished, *catalogue* and *deadline* are answers that say what they are.",
             "",
             *_table(("", *names), scenario_rows(results)),
         ]

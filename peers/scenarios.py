@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import httpx
 
 from chaos.house import House
 from chaos.questions import FORMS, is_exact
+from load import shopper
 from load.run import TwinTokens
 from load.schedule import Planned
 from load.shopper import Asked, Line, Shopper
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 QUALITY, FAST = "ondemand-sonnet", "ondemand-haiku"
 PROMISE_S = 3.0  # to the first text
 LIMIT_S = 2.0  # of one call: short enough for a fallback to keep the promise
-PATIENCE_S = 10.0  # of who asks: what has not ended by then never does, for him
+PATIENCE_S = 10.0  # of who asks: what ends later is late
+PAST_IT_S = 60.0  # how long a peer's end is waited for after that; ours is given up by load.shopper, which is sooner
 NO_END = "no end"
 HONEST = ("whole", "catalogue", "deadline")  # an answer, or one that says what it is
 SILENT = ("truncated", "wrong", NO_END)
@@ -61,11 +62,17 @@ SCENARIOS: Mapping[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer as who asked got it: `end` is one of HONEST or SILENT, or an error's name."""
+    """One answer, heard to its end: `end` is one of HONEST or SILENT, or an error's name."""
 
     first_text_s: float | None
     total_s: float
     end: str
+    heard_characters: int  # those that came within the patience
+
+    @property
+    def late(self) -> bool:
+        """Whether it ended, but after the patience of who asked."""
+        return self.end != NO_END and self.total_s > PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -81,14 +88,12 @@ class Result:
         return statistics.median(times) if times else None
 
     @property
-    def total_s(self) -> float:
-        """To the end, whatever it was."""
-        return statistics.median(it.total_s for it in self.answers)
-
-    @property
-    def ends(self) -> dict[str, int]:
-        """How they ended, and how often."""
-        return dict(Counter(it.end for it in self.answers).most_common())
+    def ends(self) -> list[Sequence[Answer]]:
+        """Those that ended alike, in time or late: the most first."""
+        alike: dict[tuple[str, bool], list[Answer]] = {}
+        for it in self.answers:
+            alike.setdefault((it.end, it.late), []).append(it)
+        return sorted(alike.values(), key=len, reverse=True)
 
     @property
     def kept(self) -> bool:
@@ -97,8 +102,18 @@ class Result:
 
     @property
     def answered(self) -> bool:
-        """Whether every answer was whole, or said what it was instead."""
-        return all(it.end in HONEST for it in self.answers)
+        """Whether every answer was whole, or said what it was instead, within the patience of who asked."""
+        return all(it.end in HONEST and not it.late for it in self.answers)
+
+    @property
+    def late(self) -> bool:
+        """Whether some answer ended, but too late."""
+        return any(it.late for it in self.answers)
+
+    @property
+    def failed(self) -> bool:
+        """Whether some answer ended in an error, soon or late."""
+        return any(it.end not in HONEST + SILENT for it in self.answers)
 
     @property
     def silent(self) -> bool:
@@ -143,17 +158,17 @@ def of_peer(question: str, heard: Mapping[str, Any]) -> Answer:
         end = str(heard["error"])
     else:
         end = "whole" if is_exact(question, heard["text"], "complete") else "truncated"
-    return Answer(heard["first_text_s"], heard["total_s"], end)
+    return Answer(heard["first_text_s"], heard["total_s"], end, heard["heard_characters"])
 
 
-def of_ours(asked: Asked) -> Answer:
+def of_ours(asked: Asked, heard_characters: int) -> Answer:
     """Our answer, judged by its last frame and its text."""
-    if asked.total_ms is None or asked.total_ms > PATIENCE_S * 1000:
-        return Answer(_seconds(asked.first_text_ms), PATIENCE_S, NO_END)
+    if asked.total_ms is None:
+        return Answer(_seconds(asked.first_text_ms), shopper.PATIENCE_S, NO_END, heard_characters)
     finish = str(asked.turn.end["finish"]) if asked.turn.end else ""
     exact = bool(finish) and is_exact(asked.planned.question, asked.turn.text, finish)
     end = asked.outcome if not finish else "wrong" if not exact else {"complete": "whole"}.get(finish, finish)
-    return Answer(_seconds(asked.first_text_ms), asked.total_ms / 1000, end)
+    return Answer(_seconds(asked.first_text_ms), asked.total_ms / 1000, end, heard_characters)
 
 
 def _seconds(milliseconds: float | None) -> float | None:
@@ -162,23 +177,31 @@ def _seconds(milliseconds: float | None) -> float | None:
 
 def _asking(peer: Peer, talk: Talk | None, house: House, chain: list[str]) -> Callable[[Sequence[str]], list[Answer]]:
     if talk is None:
-        return lambda questions: asyncio.run(_shopper(house, questions))
-    talk.tell("begin", address=f"http://{HOST}:{house.port + 1}", chain=chain, limit_s=LIMIT_S, patience_s=PATIENCE_S)
+        return lambda questions: asyncio.run(_ask_ours(house, questions))
+    limits = {"limit_s": LIMIT_S, "patience_s": PATIENCE_S, "past_it_s": PAST_IT_S}
+    talk.tell("begin", address=f"http://{HOST}:{house.port + 1}", chain=chain, **limits)
     return lambda questions: [of_peer(it, talk.tell("ask", question=it)) for it in questions]
 
 
-async def _shopper(house: House, questions: Sequence[str]) -> list[Answer]:
+async def _ask_ours(house: House, questions: Sequence[str]) -> list[Answer]:
     answers = []
     async with httpx.AsyncClient(timeout=20) as client:
         line = Line(house.url, TwinTokens(client, house.controls), OURS)
         await line.open(time.monotonic() + 20)
-        shopper = Shopper(line)
+        one = Shopper(line)
         for question in questions:
-            asked = Asked(Planned(0.0, 0, "", question), turn=Turn(question, None))
-            await shopper.ask(asked, time.monotonic())
-            answers.append(of_ours(asked))
+            answers.append(await _heard_out(one, question))
         await line.close()
     return answers
+
+
+async def _heard_out(one: Shopper, question: str) -> Answer:
+    asked = Asked(Planned(0.0, 0, "", question), turn=Turn(question, None))
+    asking = asyncio.create_task(one.ask(asked, time.monotonic()))
+    await asyncio.wait((asking,), timeout=PATIENCE_S)
+    heard_characters = len(asked.turn.text)
+    await asking
+    return of_ours(asked, heard_characters)
 
 
 def _questions() -> Iterator[str]:

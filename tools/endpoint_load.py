@@ -6,12 +6,12 @@ come after the time is up takes nothing from it.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
+from bench import timing
 from mangaassist.capacity.endpoint_sizing import Step
 from mangaassist.errors import BackendError, Unavailable
 from mangaassist.routing.backends import TextDelta, UsageReport
@@ -174,6 +174,5 @@ class Load:
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that so many of all are not over: never one that nobody saw."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+    """That of `bench.timing`, None where nothing was timed."""
+    return timing.percentile(values, share) if values else None
