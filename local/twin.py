@@ -53,7 +53,7 @@ from local.workflow import Workflow
 from local.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from local.aws import Service
     from local.opensearch import Generation
@@ -118,7 +118,8 @@ class Twin:
         hosted = _hosted(variables, profile, self._clock)
         faults = Faults(dice, hosted.name if hosted else "")
         self._endpoints = endpoints
-        self._world = World(self._insider("dynamodb"), variables)
+        held = _held_items if endpoints.is_embedded("DYNAMODB") else None
+        self._world = World(self._insider("dynamodb"), variables, held)
         provisioned = ProvisionedThroughput(models, self._clock, known.creating_s)
         metered = ModelMetrics(lambda: self._clock.now().timestamp())
         bedrock = Bedrock(known, faults, self._world, provisioned, dice, metered, options.pace, options.quotas)
@@ -279,6 +280,12 @@ def main(options: Options, began: float) -> int:
 def _mode(endpoints: Endpoints) -> str:
     """Whether capacity is bought: what emulators sell costs nothing, and anything else is not ours to spend."""
     return "live" if all(map(endpoints.is_embedded, ("BEDROCK", "BEDROCK_RUNTIME"))) else "off"
+
+
+def _held_items(table: str, partition: str, known: Container[str]) -> list[dict[str, Any]]:
+    from local import dynamodb  # not before it is needed: moto takes a while to import
+
+    return dynamodb.items(table, partition, known)
 
 
 def _generation(variables: dict[str, str]) -> Generation:

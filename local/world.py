@@ -13,8 +13,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from local.clock import JST
+from local.spending import Spending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable
     from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from mangaassist.routing.policy import Policy
     from mangaassist.routing.situation import Capacity
     from mangaassist.routing.store import View
+
+    type Items = Callable[[str, str, Container[str]], Iterable[dict[str, Any]]]
 
 PRESETS = ("current", "claude-3")
 SNAPSHOT_S = 0.5  # how old what the model emulator knows of the tables may be
@@ -55,10 +59,15 @@ class Snapshot:
 
 
 class World:
-    """Reads the application's tables; without any (a template that has none) the shipped policy is all there is."""
+    """Reads the application's tables; without any (a template that has none) the shipped policy is all there is.
 
-    def __init__(self, client: DynamoDBClient, environment: dict[str, str]) -> None:
+    `items` looks into tables that this process holds: at a partition of one, leaving out what is known by its sort key.
+    """
+
+    def __init__(self, client: DynamoDBClient, environment: dict[str, str], items: Items | None = None) -> None:
         self._client = client
+        self._items = items or self._queried
+        self._spending = Spending(self._unread)
         self._situation_table = environment.get("SITUATION_TABLE")
         self._turns_table = environment.get("TURNS_TABLE")
         self._preset = environment.get("POLICY_PRESET", PRESETS[0])
@@ -112,7 +121,8 @@ class World:
         allowed = [budget.allowed(hour * 60 + 59) for hour in range(24)]  # by each hour's end
         minute, committed = local.hour * 60 + local.minute, int(amounts["committed_nano_usd"])
         tier = budget.tier(committed, minute)
-        going = {"pace": budget.pace(committed, minute), "tier": tier.name if tier else ""}
+        going: dict[str, Any] = {"pace": budget.pace(committed, minute), "tier": tier.name if tier else ""}
+        going["spent_by_hour_nano_usd"] = self._spending.by_hour(local.date(), amounts)
         return {
             "policy": {"name": view.policy.name, "version": view.policy_version},
             "spend": {"day": day, **amounts, "limit_nano_usd": budget.daily_nano_usd, "allowed": allowed} | going,
@@ -132,6 +142,13 @@ class World:
         rows = self._rows("scan", self._turns_table, "FilterExpression", "begins_with(pk, :start)", "LEDGER#")
         rows.sort(key=lambda row: str(row.get("settled_at", "")), reverse=True)
         return [{"day": row["pk"].split("#")[1], **_without_keys(row)} for row in rows[:limit]]
+
+    def _unread(self, partition: str, known: Container[str]) -> Iterable[dict[str, Any]]:
+        return self._items(self._turns_table, partition, known) if self._turns_table else ()
+
+    def _queried(self, table: str, partition: str, known: Container[str]) -> Iterable[dict[str, Any]]:
+        rows = self._rows("query", table, "KeyConditionExpression", "pk = :start", partition)
+        return (row for row in rows if row["sk"] not in known)
 
     def _read(self) -> Snapshot:
         from datetime import datetime

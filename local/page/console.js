@@ -3,7 +3,7 @@
 
 import { Client } from "/client.js";
 import { WORDS } from "/console-words.js";
-import { isSpoken, lineOf, PROMISE_MS, scaleOf, shares, spendByHour } from "/turns.js";
+import { isSpoken, lineOf, PROMISE_MS, scaleOf, shares, spentBy } from "/turns.js";
 import { clock as clockOf, iso, nextAt, partOfDay, parts } from "/windows.js";
 
 const EVERY_MS = 1000;
@@ -101,13 +101,13 @@ function bandOf({ from, to }, name, serves) {
 const usd = (nano, digits) => (nano / 1e9).toFixed(digits);
 
 function drawMoney() {
-  const { day, spent_nano_usd: used, limit_nano_usd: limit, allowed, tier } = state.spend;
+  const { spent_nano_usd: used, spent_by_hour_nano_usd: inHour, limit_nano_usd: limit, allowed, tier } = state.spend;
   const hour = Math.floor(partOfDay(Date.parse(state.clock.now)) * 24);
   const pace = 100 * state.spend.pace;
   set($("spent"), words().ofBudget(usd(used, 4), usd(limit, 0)));
   set($("pace"), words().pace(pace < 10 ? pace.toFixed(2) : pace.toFixed(0)) + (tier ? ` (${tier})` : ""));
   $("pace").dataset.tier = tier ? "bad" : "";
-  const spent = spendByHour(lines, day, hour, limit);
+  const spent = spentBy(inHour, hour, limit);
   const height = (share) => 1 - Math.max(0, Math.log10(Math.max(share, LEAST_SHARE) / LEAST_SHARE) / -Math.log10(LEAST_SHARE));
   const path = (values) => values.map((value, at) => `${at ? "L" : "M"}${at * 10 + 10},${4 + 84 * height(value)}`).join(" ");
   $("curve").replaceChildren(curve(path(allowed), "allowed"), curve(path(spent), "spent"), mark(hour * 10 + 10));
@@ -129,19 +129,26 @@ const family = (target) => (
 );
 
 function drawSwitches() {
-  const targets = Object.keys(state.targets);
-  if ($("switches").childElementCount !== targets.length + THINGS.length) {
-    fill($("switches"), [...targets, ...THINGS].map(switchOf));
-  }
-  for (const row of $("switches").children) {
-    const key = row.dataset.key;
-    const select = row.querySelector("select");
-    if (document.activeElement !== select) select.value = state.faults[key]?.fault ?? "";
-    row.dataset.failing = select.value !== "";
-    const health = row.querySelector(".health");
-    set(health, targets.includes(key) ? healthOf(state.health[key]) : "");
-    health.dataset.open = isOpen(state.health[key]);
-  }
+  keepRows(new Set([...Object.keys(state.targets), ...THINGS, ...Object.keys(state.faults)]));
+  for (const row of $("switches").children) drawSwitch(row, row.dataset.key);
+}
+
+// One row for whatever can fail here and whatever does; those that stay are left alone, as one may be in use.
+function keepRows(keys) {
+  const rows = new Map([...$("switches").children].map((row) => [row.dataset.key, row]));
+  for (const [key, row] of rows) if (!keys.has(key)) row.remove();
+  for (const key of keys) if (!rows.has(key)) $("switches").append(switchOf(key));
+}
+
+function drawSwitch(row, key) {
+  const select = row.querySelector("select");
+  const fault = state.faults[key]?.fault ?? "";
+  if (![...select.options].some((it) => it.value === fault)) select.append(optionOf(fault));
+  if (document.activeElement !== select) select.value = fault;
+  row.dataset.failing = key in state.faults;
+  const health = row.querySelector(".health");
+  set(health, key in state.targets ? healthOf(state.health[key]) : "");
+  health.dataset.open = isOpen(state.health[key]);
 }
 
 const isOpen = (health) => Boolean(health) && health.open_until_s * 1000 > Date.parse(state.clock.now);
@@ -156,16 +163,18 @@ function switchOf(key) {
   row.dataset.key = key;
   const select = element("select");
   select.id = `fault-${key}`;
-  for (const fault of THINGS.includes(key) ? THING_FAULTS : MODEL_FAULTS) {
-    const option = element("option", "", words().faultNames[fault]);
-    option.value = fault;
-    select.append(option);
-  }
+  select.append(...(key in state.targets ? MODEL_FAULTS : THING_FAULTS).map(optionOf));
   select.addEventListener("change", () => switchFault(key, select.value));
   const label = element("label", "", words().things[key] ?? key);
   label.htmlFor = select.id;
   row.append(label, select, element("span", "health"));
   return row;
+}
+
+function optionOf(fault) {
+  const option = element("option", "", words().faultNames[fault] ?? fault);
+  option.value = fault;
+  return option;
 }
 
 async function switchFault(key, fault) {

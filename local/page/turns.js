@@ -47,14 +47,9 @@ export function shares(lines) {
 }
 
 // What was spent by the end of each hour of the day, in shares of the budget, up to the hour of `now`.
-export function spendByHour(lines, day, nowHour, limitNanoUsd) {
-  const spent = Array(24).fill(0);
-  for (const { settledAt, costNanoUsd } of lines) {
-    const jst = new Date(settledAt + 9 * 3_600_000);
-    if (jst.toISOString().slice(0, 10) === day) spent[jst.getUTCHours()] += costNanoUsd;
-  }
-  let sum_ = 0;
-  return spent.slice(0, nowHour + 1).map((amount) => (sum_ += amount) / limitNanoUsd);
+export function spentBy(spentInHour, nowHour, limitNanoUsd) {
+  let spent = 0;
+  return spentInHour.slice(0, nowHour + 1).map((amount) => (spent += amount) / limitNanoUsd);
 }
 
 const sum = (list, of) => list.reduce((total, it) => total + of(it), 0);

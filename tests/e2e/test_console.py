@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 
 from tests.e2e.browsing import CONTRAST, UNNAMED
 from tests.e2e.conftest import OFF_PEAK, until
@@ -14,12 +15,17 @@ from tests.e2e.conftest import OFF_PEAK, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Position
 
     from tests.e2e.running import Running
 
 SEEN_MS = 30_000
+REACHED_MS = 5_000
+THUMB_PX = 16  # of Chromium's sliders
+LAST_MINUTE = 1439
 SONNET = "ondemand-sonnet"
+TITAN = "amazon.titan-embed-text-v2:0"
+FLOOR = 1e-6  # of the budget, where the curve's logarithmic scale begins
 
 
 @pytest.fixture(autouse=True)
@@ -48,10 +54,21 @@ def ask(page: Page, number: int) -> None:
 
 
 def drag(page: Page, minute: int) -> None:
-    """Drag the clock to a minute of its day."""
+    """Drag the clock to a minute of its day, as near as a pixel is."""
     slider = page.locator("#minute")
-    slider.evaluate("(it, minute) => { it.value = minute; it.dispatchEvent(new Event('input')); }", minute)
-    slider.evaluate("it => it.dispatchEvent(new Event('change'))")
+    slider.hover(position=place_of(slider, int(slider.input_value())), timeout=REACHED_MS)
+    box, place = slider.bounding_box(), place_of(slider, minute)
+    assert box
+    page.mouse.down()
+    page.mouse.move(box["x"] + place["x"], box["y"] + place["y"], steps=5)
+    page.mouse.up()
+
+
+def place_of(slider: Locator, minute: int) -> Position:
+    """Where in the slider the middle of its thumb is at a minute."""
+    box = slider.bounding_box()
+    assert box
+    return {"x": THUMB_PX / 2 + (box["width"] - THUMB_PX) * minute / LAST_MINUTE, "y": box["height"] / 2}
 
 
 def test_a_fallback_is_seen_as_two_attempts_of_one_turn(console: Page, twin: Running) -> None:
@@ -97,6 +114,40 @@ def asked_of(page: Page) -> str:
     return newest(page).locator(".chain").inner_text()
 
 
+def test_a_clock_that_is_covered_cannot_be_dragged(console: Page, twin: Running) -> None:
+    console.locator("header").evaluate("it => Object.assign(it.style, { position: 'fixed', inset: 0 })")
+    with pytest.raises(TimeoutError):
+        drag(console, 12 * 60)
+    assert twin.get("clock")["now"] < OFF_PEAK.replace("T03", "T12")
+
+
+@pytest.mark.parametrize(
+    ("key", "fault"),
+    [
+        ("dynamodb", {"fault": "slow", "first_token_ms": 1}),
+        ("search", {"fault": "garbage"}),
+        ("gateway", {"fault": "denied"}),
+        (SONNET, {"fault": "error_event"}),
+        ("sagemaker-custom", {"fault": "not_ready"}),
+        ("ssm", {"fault": "throttle"}),
+        ("control-plane", {"fault": "create_fails"}),
+        (TITAN, {"fault": "cut"}),
+    ],
+)
+def test_whatever_fails_is_seen_to_fail_and_can_be_mended(
+    console: Page, twin: Running, key: str, fault: dict[str, Any]
+) -> None:
+    twin.put("faults", {key: fault})
+    row = console.locator(f"#switches li[data-key='{key}']")
+    expect(row).to_have_attribute("data-failing", "true", timeout=SEEN_MS)
+    expect(row.locator("select")).to_have_value(fault["fault"])
+    expect(row.locator("option:checked")).not_to_have_text(fault["fault"], timeout=SEEN_MS)  # but told in words
+    expect(console.locator("#switches li[data-failing=true]")).to_have_count(1)
+    row.locator("select").select_option("")
+    until(lambda: not twin.get("faults"))
+    expect(console.locator("#switches li[data-failing=true]")).to_have_count(0, timeout=SEEN_MS)
+
+
 def test_money_and_shares_grow_with_what_is_asked(console: Page) -> None:
     ask(console, 0)
     spent = console.locator("#spent").inner_text()
@@ -106,13 +157,29 @@ def test_money_and_shares_grow_with_what_is_asked(console: Page) -> None:
     expect(console.locator("#curve path.spent")).to_have_count(1)
 
 
+def test_the_curve_reaches_what_is_spent_by_however_many_turns(console: Page, twin: Running) -> None:
+    ask(console, 1)
+    console.route("**/twin/turns?*", lambda route: route.fulfill(json={"turns": []}))
+    expect(console.locator("#none")).to_be_visible(timeout=SEEN_MS)
+    twin.put("clock", {"now": OFF_PEAK.replace("T03", "T23")})  # later than any turn of these tests
+    spend = twin.get("state")["spend"]
+    assert spend["spent_nano_usd"] > FLOOR * spend["limit_nano_usd"]
+    height = 4 + 84 * math.log(spend["spent_nano_usd"] / spend["limit_nano_usd"]) / math.log(FLOOR)
+    until(lambda: end_of_curve(console) == pytest.approx(height, abs=0.01), 30)
+
+
+def end_of_curve(page: Page) -> float:
+    return float((page.locator("#curve path.spent").get_attribute("d") or "").rpartition(",")[2])
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 420])
 def test_it_can_be_read_in_both_languages_on_wide_and_narrow_screens(
-    visit: Callable[..., Page], scheme: str, width: int
+    visit: Callable[..., Page], twin: Running, scheme: str, width: int
 ) -> None:
+    twin.put("faults", {TITAN: {"fault": "error_event"}})
     page = visit(path="console", color_scheme=scheme, viewport={"width": width, "height": 900})
-    expect(page.locator("#switches li")).not_to_have_count(0, timeout=SEEN_MS)
+    expect(page.locator("#switches li[data-failing=true]")).to_have_count(1, timeout=SEEN_MS)
     for _ in range(2):
         assert page.evaluate(UNNAMED) == []
         assert page.evaluate(CONTRAST) == []
