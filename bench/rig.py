@@ -143,7 +143,7 @@ class House:
         followup = Followup(turns, sessions, channel)
         conversation = Conversation(
             stores=Stores(
-                connections=ConnectionStore(client, "connections"),
+                connections=ConnectionStore(client, "connections", is_gone=lambda _id: False),
                 once=Once(client, "idempotency"),
                 situation=situation,
                 sessions=sessions,

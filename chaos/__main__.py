@@ -12,7 +12,7 @@ import json
 import shlex
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +25,10 @@ from websockets.exceptions import WebSocketException
 from chaos import matrix, report, verdict
 from chaos.house import house
 from chaos.run import Cells
+from local.invoke import CannotInvoke
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from chaos.matrix import Cell
     from chaos.verdict import Verdict
@@ -44,6 +45,7 @@ OUT = Path(".reports/chaos.json")
 @click.option("--at-once", type=click.IntRange(1, 8), default=2, help="Groups of cells, each on a twin of its own.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables as Markdown.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=OUT, help="A JSON document.")
+@click.option("--resume", is_flag=True, help="Ask only through the cells that --out does not know yet.")
 @click.option("--list", "listed", is_flag=True, help="Only list the cells.")
 def main(
     *,
@@ -54,6 +56,7 @@ def main(
     at_once: int,
     write: Path | None,
     out: Path,
+    resume: bool,
     listed: bool,
 ) -> None:
     """Run the cells, and tell."""
@@ -63,10 +66,11 @@ def main(
     if listed:
         click.echo("\n".join(cell.name for cell in cells))
         return
-    verdicts = _run(cells, shoppers, turns, out, at_once)
+    known = report.read(out.read_text("utf-8")) if resume and out.exists() else []
+    verdicts = _run(cells, shoppers, turns, out, at_once, known)
     if write:
         command = f"make chaos ARGS={shlex.quote(shlex.join(sys.argv[1:]))}"
-        write.write_text(report.markdown(verdicts, command, shoppers=shoppers, turns=turns), "utf-8")
+        write.write_text(report.markdown(verdicts, command, shoppers=shoppers, turns=turns, at_once=at_once), "utf-8")
     answered = report.who_answered(verdicts).most_common()
     click.echo("answered by: " + ", ".join(f"{target} {count:,}" for target, count in answered))
     click.echo(report.Totals.of(verdicts).sentence())
@@ -76,11 +80,11 @@ def main(
 class Matrix:
     """A run: groups of cells on twins of their own, some at once; what is known stands in the document already."""
 
-    def __init__(self, cells: Sequence[Cell], out: Path, told: Console) -> None:
+    def __init__(self, cells: Sequence[Cell], out: Path, told: Console, known: Iterable[Verdict] = ()) -> None:
         self._cells = cells
         self._out = out
         self._console = told
-        self._known: dict[Cell, Verdict] = {}
+        self._known: dict[Cell, Verdict] = {it.cell: it for it in known}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
@@ -90,46 +94,58 @@ class Matrix:
         return [self._known[cell] for cell in self._cells if cell in self._known]
 
     def run(self, at_once: int, shoppers: int, turns: int, done: Callable[[], None]) -> None:
-        """Ask through all cells; raises what nobody foresaw in one, once the others that were begun are over."""
+        """Ask through all cells; raises what nobody foresaw in one, begins no more then, and ends those under way."""
         with ThreadPoolExecutor(at_once) as pool:
             groups = [
                 pool.submit(self._group, group, cells, shoppers, turns, done)
-                for group, cells in matrix.by_group(self._cells)
+                for group, cells in matrix.by_group(self._missing)
             ]
             try:
+                wait(groups, return_when=FIRST_EXCEPTION)
                 for group in groups:
-                    group.result()
+                    if group.done():
+                        group.result()
             except BaseException:
+                self._console.print("the cells under way are ended, which takes up to a minute")
                 self._stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
 
+    @property
+    def _missing(self) -> list[Cell]:
+        return [cell for cell in self._cells if cell not in self._known]
+
     def _group(self, group: str, cells: list[Cell], shoppers: int, turns: int, done: Callable[[], None]) -> None:
-        with house(group) as twin:
-            runner = Cells(twin, shoppers, turns)
+        try:
+            with house(group) as twin:
+                runner = Cells(twin, shoppers, turns)
+                for cell in cells:
+                    if self._stopped.is_set():
+                        return
+                    self._enter(_judged(runner, cell))
+                    done()
+        except CannotInvoke as error:
             for cell in cells:
-                if self._stopped.is_set():
-                    return
-                self._enter(_judged(runner, cell))
+                self._enter(verdict.broken_off(cell, error.message))
                 done()
 
-    def _enter(self, verdict: Verdict) -> None:
+    def _enter(self, found: Verdict) -> None:
         with self._lock:
-            self._known[verdict.cell] = verdict
+            self._known[found.cell] = found
             self._out.write_text(json.dumps(report.document(self.verdicts), ensure_ascii=False, indent=1), "utf-8")
-        self._console.print(f"{verdict.cell.name}: {' · '.join(report.row(verdict)[1:])}", markup=False)
-        for text in verdict.inexact:
+        self._console.print(f"{found.cell.name}: {' · '.join(report.row(found)[1:])}", markup=False)
+        for text in found.inexact:
             self._console.print(f"  inexact: {text}", markup=False)
 
 
-def _run(cells: list[Cell], shoppers: int, turns: int, out: Path, at_once: int) -> list[Verdict]:
+def _run(cells: list[Cell], shoppers: int, turns: int, out: Path, at_once: int, known: list[Verdict]) -> list[Verdict]:
     """Run the cells with a bar, and a line for each."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     out.parent.mkdir(parents=True, exist_ok=True)
-    found = Matrix(cells, out, console)
+    found = Matrix(cells, out, console, known)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("cells", total=len(cells))
+        task = progress.add_task("cells", total=len(cells), completed=len(found.verdicts))
         found.run(at_once, shoppers, turns, lambda: progress.advance(task))
     return found.verdicts
 

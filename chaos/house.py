@@ -47,6 +47,11 @@ class House:
         return f"ws://{HOST}:{self.port}/live"
 
     @property
+    def page(self) -> str:
+        """The origin that browsers name."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
     def controls(self) -> str:
         """Where its controls are."""
         return f"http://{HOST}:{self.port}/twin"
@@ -104,9 +109,9 @@ class House:
         told = (json.loads(line) for line in lines if UNSETTLED in line)
         return {str(it["turn_id"]) for it in told}
 
-    def faults_met(self) -> int:
-        """How many scripted faults calls have met since the twin's start."""
-        return sum(self.get("state")["faults_met"].values())
+    def faults_met(self) -> Counter[str]:
+        """How many scripted faults calls have met since the twin's start, by what they were faults of."""
+        return Counter({key: int(met) for key, met in self.get("state")["faults_met"].items()})
 
     def at_rest(self) -> bool:
         """Wait until no model speaks and no function runs; False when something never ends."""

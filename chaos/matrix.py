@@ -93,6 +93,11 @@ class Cell:
         return self.group not in (CLOCK, BUDGET)
 
     @property
+    def to_be_met(self) -> tuple[str, ...]:
+        """What something must have met: every part that fails."""
+        return GROUPS.get(self.group, (self.group,)) if self.meets else ()
+
+    @property
     def kills(self) -> bool:
         """Whether a turn may come to an error, and late: who was to answer is dead, and nobody knows before long."""
         return self.group == HANDLER

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.report import machine
-from chaos.matrix import BREAKS_AFTER_TOKENS, SLOW_DEPENDENCY_MS, SLOW_MODEL
+from chaos.matrix import BREAKS_AFTER_TOKENS, SLOW_DEPENDENCY_MS, SLOW_MODEL, Cell
 from chaos.run import KILLS, SILENCED_S
-from chaos.verdict import DEADLINE_MS, KNOWN_DEAD_MS, Verdict
+from chaos.verdict import DEADLINE_MS, KNOWN_DEAD_MS, Ledger, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,7 @@ def row(verdict: Verdict) -> tuple[str, ...]:
     cell = verdict.cell
     return (
         cell.name.removeprefix(f"{cell.group}: "),
-        str(verdict.met) if cell.meets else "–",
+        str(sum(verdict.met.values())) if cell.meets else "–",
         str(verdict.turns),
         ", ".join(f"{target} {count}" for target, count in verdict.answered_by.items()) or "–",
         f"{verdict.in_time_share:.0%}",
@@ -95,7 +96,7 @@ def row(verdict: Verdict) -> tuple[str, ...]:
     )
 
 
-def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, turns: int) -> str:
+def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, turns: int, at_once: int) -> str:
     """What docs/reliability.md says."""
     where = machine()
     lines = [
@@ -106,7 +107,7 @@ def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, turns:
         "",
         f"**{Totals.of(verdicts).sentence()}**",
         "",
-        *(f"{' '.join(paragraph.split())}\n" for paragraph in _how(shoppers, turns)),
+        *(f"{' '.join(paragraph.split())}\n" for paragraph in _how(shoppers, turns, at_once)),
     ]
     for group in dict.fromkeys(it.cell.group for it in verdicts):
         rows = [f"| {' | '.join(row(it))} |" for it in verdicts if it.cell.group == group]
@@ -114,12 +115,13 @@ def markdown(verdicts: Sequence[Verdict], command: str, *, shoppers: int, turns:
     return "\n".join(lines) + "\n"
 
 
-def _how(shoppers: int, turns: int) -> tuple[str, ...]:
+def _how(shoppers: int, turns: int, at_once: int) -> tuple[str, ...]:
     """What was done, what the columns mean, and when a cell is `ok`."""
     return (
         f"""{shoppers} shoppers ask the twin over real WebSockets, {turns} questions each, one after the other, in
-        Japanese and English, about orders, the catalogue and in depth, and hear their answers out. Each cell meets
-        functions that remember nothing of the one before. The trouble goes on until all are heard, or, where nothing
+        Japanese and English, about orders, the catalogue and in depth, and hear their answers out. Cells of so many
+        groups at once, each on a twin of its own, share the machine: {at_once}. Each cell meets functions that remember
+        nothing of the one before. The trouble goes on until all are heard, or, where nothing
         can be posted, for {SILENCED_S:g} s. A percentage is that of the calls (or connections) that fail by chance,
         after a first one that fails for certain; of models, which are called once or twice a turn, 1 % is just that
         first one. A slow model takes {SLOW_MODEL["first_token_ms"] / 1000:g} s to its first token, another slow
@@ -128,15 +130,15 @@ def _how(shoppers: int, turns: int) -> tuple[str, ...]:
         """*met*: calls that met the fault, lost connections, or events under way in what was killed. *text ≤ 3 s*:
         turns whose shopper saw text within 3 s of asking. *longest*: until the last frame. *no answer*: turns that
         ended in an error, by its code. *ledger*: turns that called a model and whose line agrees with what their `end`
-        told, to the nano-dollar. The lines' tokens are held against the emulated service's bill, by model and kind:
-        where no stream broke they are the same, else no line that is not marked as estimated says more.""",
+        told, to the nano-dollar. The lines' tokens are held against the emulated service's bill, by model and kind: of
+        a model none of whose streams broke they are the same, of another what is no estimate is in the bill.""",
         f"""The last column is `ok` when something met the fault, every turn came to its end within
         {DEADLINE_MS // 1000} s (whose function is killed is told within {KNOWN_DEAD_MS // 1000} s that the turn is
         lost) and, but for killed functions, to a useful answer (a model's whole, or the catalogue's), each text is
         exact (to the character, however many models it took; of the works it names, what the catalogue says), no ledger
         line is wrong or missing, the counter that guards the budget has all that was spent, not more than the day may
         cost and nothing that nobody holds, and nothing goes on for nobody. It says nothing of the 3 s, which depend on
-        the machine too.""",
+        the machine too, as do the {DEADLINE_MS // 1000} s.""",
     )
 
 
@@ -144,6 +146,14 @@ def document(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """The report for programs."""
     cells = [asdict(it) | {"name": it.cell.name, "complaints": it.complaints} for it in verdicts]
     return {"machine": machine(), "totals": asdict(Totals.of(verdicts)), "cells": cells}
+
+
+def read(written: str) -> list[Verdict]:
+    """The verdicts of such a document."""
+    told = [
+        {name: value for name, value in it.items() if name in Verdict.__slots__} for it in json.loads(written)["cells"]
+    ]
+    return [Verdict(**it | {"cell": Cell(**it["cell"]), "ledger": Ledger(**it["ledger"])}) for it in told]
 
 
 def who_answered(verdicts: Sequence[Verdict]) -> Counter[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from chaos import verdict
-from chaos.matrix import CLOCK, CONNECTION, EDGES, HANDSHAKES, WITHIN
+from chaos.matrix import CLOCK, CONNECTION, EDGES, HANDLER, HANDSHAKES, WITHIN
 from chaos.questions import question
 from load.run import TwinTokens
 from load.schedule import Planned
@@ -58,7 +58,11 @@ class Cells:
         asked, killed = asyncio.run(self._asked(cell))
         self.house.delete("faults")
         at_rest = self.house.at_rest()
-        dropped = sum(it.reconnects for it in asked) if cell.group == CONNECTION else 0
+        met = self.house.faults_met() - met_before
+        if cell.group == CONNECTION:
+            met[CONNECTION] = sum(it.reconnects for it in asked)
+        if cell.kills:
+            met[HANDLER] = killed
         turns = {it.turn.id for it in asked}
         lines = [line for line in self.house.lines() if line["turn_id"] in turns]
         return verdict.of(
@@ -67,7 +71,7 @@ class Cells:
             lines,
             before,
             self.house.books(),
-            met=self.house.faults_met() - met_before + dropped + killed,
+            met=met,
             logged=self.house.unsettled() & turns,
             at_rest=at_rest,
         )
@@ -79,7 +83,7 @@ class Cells:
             tokens = TwinTokens(client, self.house.controls)
             # New ones each time: where the tables fail a place is not given back, and five of them are a user's all.
             users = [f"chaos-{next(self._users)}" for _ in range(self.shoppers)]
-            lines = [Line(self.house.url, tokens, user) for user in users]
+            lines = [Line(self.house.url, tokens, user, self.house.page) for user in users]
             if cell.group != HANDSHAKES:
                 await asyncio.gather(*(line.open(time.monotonic() + CONNECT_S) for line in lines))
             if cell.scripted:
@@ -92,7 +96,6 @@ class Cells:
 
     async def _ask_on(self, cell: Cell, line: Line, until: float, asked: list[Asked]) -> None:
         """Ask so many questions, or until an instant where the clock is what matters."""
-        await line.open(time.monotonic() + CONNECT_S)
         shopper = Shopper(line)
         for turn in itertools.count():
             if time.monotonic() >= until if cell.group == CLOCK else turn >= self.turns:

@@ -61,10 +61,11 @@ class Verdict:
     """A cell in figures; `inexact` quotes what was wrong."""
 
     cell: Cell
-    met: int  # faults, lost connections, or events that were under way in what was killed
+    met: Mapping[str, int]  # faults by what fails, lost connections, or events under way in what was killed
     turns: int
     ended: int
     useful: int
+    by_models: int  # of the useful
     with_text_in_time: int
     worst_ms: float
     overshot: int
@@ -89,9 +90,9 @@ class Verdict:
         return any(target.startswith("provisioned") for target in self.called)
 
     @property
-    def by_models(self) -> int:
-        """Turns that a model had the last word in."""
-        return sum(self.answered_by.values()) - self.answered_by.get(CATALOGUE, 0)
+    def unmet(self) -> list[str]:
+        """What failed, and nobody noticed."""
+        return [key for key in self.cell.to_be_met if not self.met.get(key)]
 
     @property
     def complaints(self) -> list[str]:
@@ -101,7 +102,7 @@ class Verdict:
         judged = (
             (self.broke_off, f"broke off: {self.broke_off}"),
             (not self.turns, "nothing was asked"),
-            (not self.met and cell.meets, "nothing met the fault"),
+            (self.unmet, f"nothing met the fault of {', '.join(self.unmet)}"),
             (cell.wants_bought and not self._was_bought, "what was bought by the hour was never called"),
             (cell.group == BUDGET and not self.answered_by.get(CATALOGUE), "the money did not run out"),
             (cell.group == BUDGET and not self.by_models, "there was no money from the beginning"),
@@ -127,7 +128,7 @@ def of(
     before: Books,
     after: Books,
     *,
-    met: int,
+    met: Mapping[str, int],
     logged: Collection[str] = (),
     at_rest: bool = True,
 ) -> Verdict:
@@ -137,10 +138,11 @@ def of(
     totals = [it.total_ms for it in asked if it.total_ms is not None]
     return Verdict(
         cell=cell,
-        met=met,
+        met=dict(met),
         turns=len(asked),
         ended=sum(not it.lost for it in asked),
         useful=len(useful),
+        by_models=sum(it.target != CATALOGUE for it in useful),
         with_text_in_time=sum(it.first_text_ms is not None and it.first_text_ms <= PROMISE_MS for it in asked),
         worst_ms=max(totals, default=0.0),
         overshot=sum(total_ms > (KNOWN_DEAD_MS if cell.kills else DEADLINE_MS) for total_ms in totals),
@@ -163,7 +165,7 @@ def of(
 def broken_off(cell: Cell, why: str) -> Verdict:
     """A cell of which nothing is known but why."""
     nothing = Books(committed=0, reserved={}, limit=0, charged=Counter())
-    return replace(of(cell, [], [], nothing, nothing, met=0), broke_off=why)
+    return replace(of(cell, [], [], nothing, nothing, met={}), broke_off=why)
 
 
 def ledger(
@@ -175,9 +177,7 @@ def ledger(
 ) -> Ledger:
     """Compare every end that tells of attempts with its line, and the lines with the emulated service's bill.
 
-    A turn has one line; where its answer got lost it may have run twice, and then one of them is it. The bill, by model
-    and kind of token, holds at least what lines have that are no estimates; and nothing else, where none is and none is
-    missing.
+    A turn has one line; where its answer got lost it may have run twice, and then one of them is it.
     """
     known: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
@@ -193,9 +193,7 @@ def ledger(
             estimated += bool(end["usage"]["estimated"])
         else:
             wrong += 1
-    sure = _tokens(lines)
-    whole = not cell.kills and not (told or missing) and not any(_is_estimate(line) for line in lines)
-    wrong += sure != charged if whole else not sure <= charged
+    wrong += not _is_billed(lines, charged, whole=not cell.kills and not (told or missing))
     return Ledger(exact, estimated, told, missing, wrong)
 
 
@@ -210,18 +208,19 @@ def counted(asked: Sequence[Asked], before: Books, after: Books) -> bool:
     return told <= after.committed - before.committed
 
 
-def _is_estimate(line: Mapping[str, Any]) -> bool:
-    return any(attempt["estimated"] for attempt in line["attempts"])
+def _is_billed(lines: Sequence[Mapping[str, Any]], charged: Counter[tuple[str, str]], *, whole: bool) -> bool:
+    """Whether lines and bill have the same tokens, by model and kind; where lines may be missing, no more than it has.
 
-
-def _tokens(lines: Sequence[Mapping[str, Any]]) -> Counter[tuple[str, str]]:
-    """What lines say that Bedrock told; an endpoint of one's own charges nobody."""
-    attempts = [attempt for line in lines for attempt in line["attempts"]]
-    found: Counter[tuple[str, str]] = Counter()
-    for attempt in attempts:
-        if not attempt["estimated"] and not attempt["target"].startswith(OWN):
-            found.update({(attempt["model"], kind): int(attempt[kind]) for kind in TOKENS if attempt[kind]})
-    return found
+    Of a model with an estimate among its calls, what is no estimate must be in the bill.
+    """
+    calls = [it for line in lines for it in line["attempts"] if not it["target"].startswith(OWN)]
+    guessed = {it["model"] for it in calls if it["estimated"]}
+    sure: Counter[tuple[str, str]] = Counter()
+    for it in calls:
+        if not it["estimated"]:
+            sure.update({(it["model"], kind): int(it[kind]) for kind in TOKENS if it[kind]})
+    exactly = {key for key in sure | charged if whole and key[0] not in guessed}
+    return sure <= charged and all(sure[key] == charged[key] for key in exactly)
 
 
 def _agrees(end: Mapping[str, Any], line: Mapping[str, Any]) -> bool:

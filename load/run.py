@@ -33,6 +33,11 @@ class Place:
     tokens: tuple[str, ...] = ()  # shoppers take turns with them; without any, the twin makes one for each
 
     @property
+    def origin(self) -> str | None:
+        """The twin's page, as a browser names it; a deployment's is not known."""
+        return None if self.tokens else f"http://{urlsplit(self.url).netloc}"
+
+    @property
     def controls(self) -> str:
         """The address of the twin's controls."""
         return f"http://{urlsplit(self.url).netloc}/twin"
@@ -105,10 +110,10 @@ async def _run(place: Place, planned: Sequence[Planned], progress: Callable[[Run
     result = Run()
     async with httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=20)) as client:
         tokens = GivenTokens(place.tokens) if place.tokens else TwinTokens(client, place.controls)
-        await _try_door(Line(place.url, tokens, "load-0"))
+        await _try_door(Line(place.url, tokens, "load-0", place.origin))
         starts_s = planned[0].at_s - CONNECT_AHEAD_S if planned else 0.0
         began = asyncio.get_running_loop().time() - starts_s
-        lines = {number: Line(place.url, tokens, f"load-{number}") for number in by_shopper(planned)}
+        lines = {number: Line(place.url, tokens, f"load-{number}", place.origin) for number in by_shopper(planned)}
         watch = asyncio.create_task(_watch(place, client, began, result, progress))
         try:
             async with asyncio.TaskGroup() as shoppers:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.typing import Subprotocol
+from websockets.typing import Origin, Subprotocol
 
 from local.chat import Turn
 
@@ -78,8 +78,10 @@ class Asked:
 class Line:
     """A shopper's connection, made anew when it breaks."""
 
-    def __init__(self, url: str, tokens: Tokens, user: str) -> None:
+    def __init__(self, url: str, tokens: Tokens, user: str, origin: str | None = None) -> None:
+        """`origin` is the page that a browser would name; without one the service looks at the token alone."""
         self._url = url
+        self._origin = Origin(origin) if origin else None
         self._tokens = tokens
         self._user = user
         self._connection: ClientConnection | None = None
@@ -92,7 +94,7 @@ class Line:
             while self._connection is None:
                 try:
                     offered = [Subprotocol("mangaassist"), Subprotocol(await self._tokens.of(self._user))]
-                    self._connection = await connect(self._url, subprotocols=offered, **OPTIONS)
+                    self._connection = await connect(self._url, subprotocols=offered, origin=self._origin, **OPTIONS)
                 except InvalidStatus as error:
                     self.refused[f"status {error.response.status_code}"] += 1
                 except (OSError, WebSocketException) as error:

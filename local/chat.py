@@ -30,11 +30,12 @@ HOST = "127.0.0.1"
 RECONNECT_WAITS_S = (0.2, 0.5, 1, 2, 4, 8)
 FORGET = "/forget"
 SILENCE_S = 35  # no turn lasts longer; then something is wrong on the way
+INTERRUPTED = 130  # exit code of a program that Ctrl-C has ended
 GLANCE_S = 0.2  # between two looks whether Ctrl-C was pressed
 
 WORDS = {
     "ja": {
-        "hello": "MangaAssist です。質問をどうぞ(Ctrl-C で停止、/forget で会話を削除、Ctrl-D で終了)。",
+        "hello": "MangaAssist です。質問をどうぞ(Ctrl-C で停止、2 回で終了、/forget で会話を削除、Ctrl-D で終了)。",
         "away": "つながりません。make run は動いていますか？",
         "again": "接続が切れました。つなぎ直します…",
         "restart": "別のモデルが初めから答え直します",
@@ -46,7 +47,8 @@ WORDS = {
         "sample": "見本データ",
     },
     "en": {
-        "hello": "This is MangaAssist. Ask away (Ctrl-C stops an answer, /forget deletes the chat, Ctrl-D ends it).",
+        "hello": "This is MangaAssist. Ask away (Ctrl-C stops an answer, twice the chat, /forget deletes it, "
+        "Ctrl-D ends it).",
         "away": "Nobody answers. Is make run running?",
         "again": "The connection broke. Trying again…",
         "restart": "another model begins again",
@@ -178,17 +180,19 @@ class Line:
 
 @dataclass
 class Stop:
-    """Whether Ctrl-C was pressed and not heeded yet."""
+    """Whether Ctrl-C was pressed."""
 
     pressed: bool = False
 
 
 @contextmanager
 def interruptions() -> Iterator[Stop]:
-    """Note Ctrl-C instead of raising KeyboardInterrupt, which may come where it is lost, or breaks what it meets."""
+    """Note the first Ctrl-C; raised as KeyboardInterrupt it may come where it is lost. A second one is raised."""
     stop = Stop()
 
     def note(_number: int, _frame: object) -> None:
+        if stop.pressed:
+            raise KeyboardInterrupt
         stop.pressed = True
 
     before = signal.signal(signal.SIGINT, note)
@@ -246,17 +250,19 @@ class Chat:
         self._console.print(self._words["forgotten"], style="dim")
 
     def _answer(self, turn: Turn) -> None:
-        self._line.send(turn.wish())
         with interruptions() as stop:
+            self._line.send(turn.wish())
+            told = False
             while not turn.is_over:
                 frame = self._line.receive(GLANCE_S)
                 if frame is not None:
                     self._take(turn, frame)
                 elif not self._line.is_open:
                     self._reconnect(turn)
-                if stop.pressed and turn.id is not None and not turn.is_over:
-                    stop.pressed = False
+                    told = False
+                if stop.pressed and not told and turn.id is not None and not turn.is_over:
                     self._line.send({"action": "cancel", "turn_id": turn.id})
+                    told = True
         self._show_end(turn)
 
     def _take(self, turn: Turn, frame: dict[str, Any]) -> None:
@@ -325,6 +331,9 @@ def main() -> int:
     except NobodyThere:
         console.print(WORDS[chosen.language]["away"], style="red")
         return 1
+    except KeyboardInterrupt:
+        console.print()
+        return INTERRUPTED
     finally:
         line.close()
     return 0

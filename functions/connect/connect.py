@@ -50,9 +50,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return {"statusCode": 401}
     limit = bootstrap.settings().connections_per_user
     try:
-        opened = bootstrap.connections().open(
-            where.connection_id, where.authorizer.principal_id, limit, lambda other: bootstrap.channel().is_gone(other)
-        )
+        opened = bootstrap.connections().open(where.connection_id, where.authorizer.principal_id, limit)
     except StoreUnavailable as error:
         measure(Metric.StoreUnavailable)
         measure(Metric.ConnectFailed)

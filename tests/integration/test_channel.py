@@ -85,6 +85,15 @@ def test_a_connection_is_gone_when_the_gateway_says_so(gateway: Any, code: str, 
         assert Channel(gateway).is_gone("c1=") is gone
 
 
+def test_a_look_that_is_forbidden_is_an_error_of_the_deployment(gateway: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with Stubber(gateway) as stub:
+        stub.add_client_error("get_connection", "ForbiddenException", http_status_code=403)
+        assert not Channel(gateway).is_gone("c1=")
+    assert [(it.levelname, it.message) for it in caplog.records] == [
+        ("ERROR", "the gateway forbids looking at connections")
+    ]
+
+
 def test_a_connection_that_is_there_is_not_gone(gateway: Any) -> None:
     with Stubber(gateway) as stub:
         stub.add_response("get_connection", {}, {"ConnectionId": "c1="})

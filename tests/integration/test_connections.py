@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mangaassist.chat.connections import CONNECTION_LIFE_S, HANDSHAKE_S, MARGIN_S, ConnectionStore
+from mangaassist.chat.connections import CONNECTION_LIFE_S, HANDSHAKE_S, LOOKS, MARGIN_S, ConnectionStore
 from mangaassist.errors import StoreUnavailable
 from tests.integration import tables
 from tests.integration.tables import CONNECTIONS, Door, interleaved
@@ -36,9 +36,26 @@ def at_once[**P](test: Callable[P, None]) -> Callable[P, None]:
     return repeated
 
 
+class Gateway:
+    """Tells which connections are gone, and was asked about these."""
+
+    def __init__(self) -> None:
+        self.gone: set[str] = set()
+        self.asked: list[str] = []
+
+    def is_gone(self, connection_id: str) -> bool:
+        self.asked.append(connection_id)
+        return connection_id in self.gone
+
+
 @pytest.fixture
-def store(dynamodb: DynamoDBClient, clock: FakeClock) -> ConnectionStore:
-    return ConnectionStore(dynamodb, CONNECTIONS, clock.now_s)
+def gateway() -> Gateway:
+    return Gateway()
+
+
+@pytest.fixture
+def store(dynamodb: DynamoDBClient, clock: FakeClock, gateway: Gateway) -> ConnectionStore:
+    return ConnectionStore(dynamodb, CONNECTIONS, clock.now_s, is_gone=gateway.is_gone)
 
 
 def rows(dynamodb: DynamoDBClient) -> dict[str, dict[str, Any]]:
@@ -123,43 +140,52 @@ def test_expired_places_are_cleared_by_the_write_that_needs_one(
 
 
 def test_whoever_holds_enough_is_refused_only_while_the_connections_are_there(
-    store: ConnectionStore, dynamodb: DynamoDBClient, clock: FakeClock
+    store: ConnectionStore, dynamodb: DynamoDBClient, clock: FakeClock, gateway: Gateway
 ) -> None:
     for number in range(3):
         store.open(f"c{number}", "alice", 3)
         clock.sleep(HANDSHAKE_S)
-    asked: list[str] = []
-
-    def is_gone(connection_id: str) -> bool:
-        asked.append(connection_id)
-        return connection_id in gone
-
-    gone: set[str] = set()
-    assert not store.open("c3", "alice", 3, is_gone)
-    assert asked == ["c0", "c1", "c2"]
-    gone = {"c1", "c2"}
-    assert store.open("c4", "alice", 3, is_gone)
+    assert not store.open("c3", "alice", 3)
+    assert gateway.asked == ["c0", "c1", "c2"]
+    gateway.gone = {"c1", "c2"}
+    assert store.open("c4", "alice", 3)
     assert places(dynamodb, "alice") == {"c0", "c2", "c4"}  # one is wanted, the older one of those gone
-    assert asked[3:] == ["c0", "c1"]
+    assert gateway.asked[3:] == ["c0", "c1"]
 
 
-def test_a_connection_that_is_being_opened_keeps_its_place(store: ConnectionStore, clock: FakeClock) -> None:
+def test_a_connection_that_is_being_opened_keeps_its_place(
+    store: ConnectionStore, clock: FakeClock, gateway: Gateway
+) -> None:
     store.open("c1", "alice", 1)
+    gateway.gone = {"c1"}
     clock.sleep(HANDSHAKE_S - 1)
-    assert not store.open("c2", "alice", 1, lambda _id: True)
+    assert not store.open("c2", "alice", 1)
     clock.sleep(1)
-    assert store.open("c3", "alice", 1, lambda _id: True)
+    assert store.open("c3", "alice", 1)
 
 
 def test_a_limit_that_was_lowered_wants_more_places_cleared(
-    store: ConnectionStore, dynamodb: DynamoDBClient, clock: FakeClock
+    store: ConnectionStore, dynamodb: DynamoDBClient, clock: FakeClock, gateway: Gateway
 ) -> None:
     for number in range(4):
         store.open(f"c{number}", "alice", 4)
     clock.sleep(HANDSHAKE_S)
-    assert not store.open("new", "alice", 2, {"c0", "c1"}.__contains__)
-    assert store.open("new", "alice", 2, {"c0", "c1", "c3"}.__contains__)
+    gateway.gone = {"c0", "c1"}
+    assert not store.open("new", "alice", 2)
+    gateway.gone.add("c3")
+    assert store.open("new", "alice", 2)
     assert places(dynamodb, "alice") == {"c2", "new"}
+
+
+def test_the_gateway_is_asked_a_few_times_however_many_connections_there_are(
+    store: ConnectionStore, clock: FakeClock, gateway: Gateway
+) -> None:
+    for number in range(9):
+        store.open(f"c{number}", "alice", 9)
+    clock.sleep(HANDSHAKE_S)
+    gateway.gone = {"c8"}
+    assert not store.open("new", "alice", 9)
+    assert gateway.asked == [f"c{number}" for number in range(LOOKS)]
 
 
 def test_many_expired_places_are_cleared_in_portions(
@@ -280,7 +306,7 @@ def test_waiting_as_long_as_told_is_enough_and_needed(store: ConnectionStore, cl
 
 
 def test_a_clock_moved_back_does_not_lock_a_user_out(dynamodb: DynamoDBClient, store: ConnectionStore) -> None:
-    late = ConnectionStore(dynamodb, CONNECTIONS, lambda: 1_900_000_000.0)
+    late = ConnectionStore(dynamodb, CONNECTIONS, lambda: 1_900_000_000.0, is_gone=lambda _id: False)
     assert [late.admit_turn("alice", 20, 2) for _ in range(3)] == [0.0, 0.0, 3.0]
     assert [store.admit_turn("alice", 20, 2) for _ in range(3)] == [0.0, 0.0, 3.0]
 

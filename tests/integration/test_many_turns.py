@@ -131,7 +131,7 @@ def inboxes(monkeypatch: pytest.MonkeyPatch, dynamodb: DynamoDBClient) -> Inboxe
     turns, sessions = TurnStore(dynamodb, TURNS), SessionStore(dynamodb, TURNS, ttl_days=30)
     inboxes, clock = Inboxes(), FakeClock()
     stores = Stores(
-        connections=ConnectionStore(dynamodb, CONNECTIONS),
+        connections=ConnectionStore(dynamodb, CONNECTIONS, is_gone=lambda _id: False),
         once=Once(dynamodb, IDEMPOTENCY),
         situation=situation,
         sessions=sessions,

@@ -61,7 +61,7 @@ class House:
         turns = TurnStore(dynamodb, TURNS, now_s=clock.now_s)
         sessions = SessionStore(dynamodb, TURNS, ttl_days=30, now_s=clock.now_s)
         stores = Stores(
-            connections=ConnectionStore(dynamodb, CONNECTIONS, clock.now_s),
+            connections=ConnectionStore(dynamodb, CONNECTIONS, clock.now_s, is_gone=lambda _id: False),
             once=Once(dynamodb, IDEMPOTENCY),
             situation=situation,
             sessions=sessions,

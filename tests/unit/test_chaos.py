@@ -81,7 +81,7 @@ def line(number: int = 0, cost_nano_usd: int = 3_000, *, estimated: bool = False
 
 
 def judged(*given: Any, cell: Cell = CELL, met: int = 1, **known: Any) -> Verdict:
-    return verdict.of(cell, *given, met=met, **known)
+    return verdict.of(cell, *given, met=Counter(dict.fromkeys(cell.to_be_met, met)), **known)
 
 
 def failed_by_the_hour() -> dict[str, Any]:
@@ -283,15 +283,26 @@ def test_who_cannot_be_heard_for_a_while_still_has_to_answer() -> None:
 
 
 def test_a_cell_that_tests_nothing_is_no_good_one() -> None:
-    assert judged([], [], BEFORE, BEFORE, met=0).complaints == ["nothing was asked", "nothing met the fault"]
+    assert judged([], [], BEFORE, BEFORE, met=0).complaints == ["nothing was asked", "nothing met the fault of search"]
     bought = Cell(matrix.BOUGHT_BY_DAY, "hang", 1.0)
     unused = judged([answered()], [line()], BEFORE, AFTER, cell=bought)
     assert unused.complaints == ["what was bought by the hour was never called"]
 
 
+def test_every_part_that_fails_must_have_been_met() -> None:
+    cell = Cell(matrix.HANDSHAKES, "throttle", 1.0)
+    result = verdict.of(cell, [answered()], [line()], BEFORE, AFTER, met={"dynamodb": 40})
+    assert result.complaints == ["nothing met the fault of ssm"]
+
+
+def test_an_answer_that_is_not_useful_is_no_answer_of_a_model() -> None:
+    result = judged([answered(finish="deadline"), answered(1)], [line(), line(1)], BEFORE, AFTER)
+    assert (result.useful, result.by_models) == (1, 1)
+
+
 def test_a_cell_that_broke_off_is_a_complaint_and_no_end_of_the_run() -> None:
     broken = verdict.broken_off(CELL, "ConnectTimeout")
-    assert broken.complaints == ["broke off: ConnectTimeout", "nothing was asked", "nothing met the fault"]
+    assert broken.complaints == ["broke off: ConnectTimeout", "nothing was asked", "nothing met the fault of search"]
     assert report.row(broken)[-1].startswith("broke off")
 
 
@@ -319,10 +330,10 @@ def test_the_page_of_docs_tells_all_cells_and_their_sum() -> None:
     lines = [line() | {"attempts": [failed_by_the_hour(), *line()["attempts"]]}]
     cells = [cell for cell in matrix.whole() if cell.group != matrix.BUDGET]
     results = [judged([by_the_hour()], lines, BEFORE, AFTER, cell=cell) for cell in cells]
-    text = report.markdown(results, "make chaos", shoppers=8, turns=2)
+    text = report.markdown(results, "make chaos", shoppers=8, turns=2, at_once=2)
     assert text.count("| ok |") == len(results)
     assert f"All {len(results)} cells hold. Of {len(results)} turns 100.00% came to an `end`" in text
-    assert len(json.loads(json.dumps(report.document(results)))["cells"]) == len(results)
+    assert report.read(json.dumps(report.document(results))) == results
     assert report.who_answered(results) == {"ondemand-haiku": len(results)}
     assert report.Totals.of([]).sentence() == "Nothing was asked."
 

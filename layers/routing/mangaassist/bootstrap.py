@@ -102,7 +102,7 @@ def connections() -> ConnectionStore:
     """Shoppers' connections and limits."""
     from mangaassist.chat.connections import ConnectionStore
 
-    return ConnectionStore(dynamodb(), settings().connections_table)
+    return ConnectionStore(dynamodb(), settings().connections_table, is_gone=lambda it: channel().is_gone(it))
 
 
 @cache

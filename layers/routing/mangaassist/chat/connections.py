@@ -33,7 +33,8 @@ CONNECTION_LIFE_S = 2 * 60 * 60  # API Gateway closes a connection at this age
 MARGIN_S = 10 * 60
 HANDSHAKE_S = 30  # in which a connection opens, or fails: the gateway gives $connect 29 s
 OPEN_ATTEMPTS = 4  # each failed one means that another connection of the same user came or went meanwhile
-CLEARED_AT_ONCE = 50  # expired places in one write: an expression may have 300 operators
+LOOKS = 5  # at the gateway, each half a second at worst, of a handshake that finds no room
+CLEARED_AT_ONCE = 50  # places in one write: an expression may have 300 operators
 MINUTE_MS = 60_000
 CLOCKS_DIFFER_MS = 60_000  # far more than those of two environments ever do
 
@@ -53,26 +54,33 @@ class ConnectionStore:
     `now_s` gives epoch seconds. Every method raises StoreUnavailable when the table cannot serve.
     """
 
-    def __init__(self, client: DynamoDBClient, table: str, now_s: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        now_s: Callable[[], float] = time.time,
+        *,
+        is_gone: Callable[[str], bool],
+    ) -> None:
+        """`is_gone` asks the gateway whether a connection is known to have ended."""
         self._client = client
         self._table = table
         self._now_s = now_s
+        self._is_gone = is_gone
 
-    def open(
-        self, connection_id: str, user_id: str, limit: int, is_gone: Callable[[str], bool] = lambda _id: False
-    ) -> bool:
+    def open(self, connection_id: str, user_id: str, limit: int) -> bool:
         """Record a connection; False when its user holds `limit` live connections already.
 
-        The connection's row goes first: should the second write fail, an orphaned row only expires; a place that
-        nobody gave back counts against its user until then. As $disconnect is sent at best effort, a user who seems to
-        hold enough is refused only after `is_gone` was asked about their connections, the oldest first.
+        The connection's row goes first: should the second write fail, an orphaned row only expires, while a place would
+        count against its user. As $disconnect is sent at best effort, some places are nobody's all the same: before a
+        user is refused, the gateway is asked about a few of the connections, the oldest first.
         """
         now_s = int(self._now_s())
         expires_at = now_s + CONNECTION_LIFE_S + MARGIN_S
         row = {"user_id": user_id, "connected_at": now_s, "expires_at": expires_at}
         with store_errors():
             self._client.put_item(TableName=self._table, Item=to_item(_connection(connection_id) | row))
-            if self._take_place(connection_id, user_id, limit, now_s, expires_at, is_gone):
+            if self._take_place(connection_id, user_id, limit, now_s, expires_at):
                 return True
             self._client.delete_item(TableName=self._table, Key=to_item(_connection(connection_id)))
             return False
@@ -122,27 +130,20 @@ class ConnectionStore:
                 )
         return 0.0 if found is None else (found["next_allowed_ms"] - latest_ms) / 1000
 
-    def _take_place(
-        self,
-        connection_id: str,
-        user_id: str,
-        limit: int,
-        now_s: int,
-        expires_at: int,
-        is_gone: Callable[[str], bool],
-    ) -> bool:
+    def _take_place(self, connection_id: str, user_id: str, limit: int, now_s: int, expires_at: int) -> bool:
         """Add a connection to its user's map: one write for a user's only connection, as a rule two for a further one.
 
         A map that is full is cleared of places that hold nothing by the write that adds the new one, on condition that
         they are there still.
         """
         places: dict[str, int] = {}  # nothing is known yet, and most users hold nothing
+        look = _Looks(self._is_gone)
         for _ in range(OPEN_ATTEMPTS):
             if not places:
                 only = {":only": {connection_id: expires_at}, ":expires_at": expires_at, ":none": 0}
                 found = self._update(user_id, TAKE_ONLY_PLACE, HOLDS_NOTHING, only)
             else:
-                empty = _empty(places, limit, now_s, is_gone)
+                empty = _empty(places, limit, now_s, look)
                 if len(places) - len(empty) >= limit:
                     return False
                 found = self._take_further_place(connection_id, user_id, limit, expires_at, empty[:CLEARED_AT_ONCE])
@@ -232,6 +233,9 @@ class Channel:
         except ClientError as error:
             if http_status(error) == 410:
                 return True
+            if http_status(error) == 403:
+                logger.error("the gateway forbids looking at connections", extra={"fault": error_code(error)})
+                return False
             fault = error_code(error)
         except NO_ANSWER as error:
             fault = type(error).__name__
@@ -239,6 +243,19 @@ class Channel:
             return False
         logger.warning("the gateway does not tell whether a connection is there", extra={"fault": fault})
         return False
+
+
+class _Looks:
+    """Asks about a few connections, and about each once."""
+
+    def __init__(self, is_gone: Callable[[str], bool]) -> None:
+        self._is_gone = is_gone
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, connection_id: str) -> bool:
+        if connection_id not in self._known and len(self._known) < LOOKS:
+            self._known[connection_id] = self._is_gone(connection_id)
+        return self._known.get(connection_id, False)
 
 
 def _empty(places: Mapping[str, int], limit: int, now_s: int, is_gone: Callable[[str], bool]) -> list[str]:
