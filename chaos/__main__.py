@@ -13,6 +13,7 @@ import shlex
 import sys
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,13 @@ from chaos.run import Cells
 from local.invoke import CannotInvoke
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from chaos.matrix import Cell
     from chaos.verdict import Verdict
 
 UNREACHABLE = (OSError, httpx.HTTPError, WebSocketException)  # TimeoutError is an OSError
+type Asking = Callable[[str, list[Cell]], Generator[Verdict]]
 OUT = Path(".reports/chaos.json")
 
 
@@ -93,12 +95,11 @@ class Matrix:
         """What is known, in the order of the cells."""
         return [self._known[cell] for cell in self._cells if cell in self._known]
 
-    def run(self, at_once: int, shoppers: int, turns: int, done: Callable[[], None]) -> None:
+    def run(self, at_once: int, asking: Asking, done: Callable[[], None]) -> None:
         """Ask through all cells; raises what nobody foresaw in one, begins no more then, and ends those under way."""
         with ThreadPoolExecutor(at_once) as pool:
             groups = [
-                pool.submit(self._group, group, cells, shoppers, turns, done)
-                for group, cells in matrix.by_group(self._missing)
+                pool.submit(self._group, group, cells, asking, done) for group, cells in matrix.by_group(self._missing)
             ]
             try:
                 wait(groups, return_when=FIRST_EXCEPTION)
@@ -115,19 +116,13 @@ class Matrix:
     def _missing(self) -> list[Cell]:
         return [cell for cell in self._cells if cell not in self._known]
 
-    def _group(self, group: str, cells: list[Cell], shoppers: int, turns: int, done: Callable[[], None]) -> None:
-        try:
-            with house(group) as twin:
-                runner = Cells(twin, shoppers, turns)
-                for cell in cells:
-                    if self._stopped.is_set():
-                        return
-                    self._enter(_judged(runner, cell))
-                    done()
-        except CannotInvoke as error:
-            for cell in cells:
-                self._enter(verdict.broken_off(cell, error.message))
+    def _group(self, group: str, cells: list[Cell], asking: Asking, done: Callable[[], None]) -> None:
+        with closing(asking(group, cells)) as verdicts:
+            for found in verdicts:
+                self._enter(found)
                 done()
+                if self._stopped.is_set():
+                    return
 
     def _enter(self, found: Verdict) -> None:
         with self._lock:
@@ -146,8 +141,23 @@ def _run(cells: list[Cell], shoppers: int, turns: int, out: Path, at_once: int, 
     found = Matrix(cells, out, console, known)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("cells", total=len(cells), completed=len(found.verdicts))
-        found.run(at_once, shoppers, turns, lambda: progress.advance(task))
+        found.run(at_once, _asking(shoppers, turns), lambda: progress.advance(task))
     return found.verdicts
+
+
+def _asking(shoppers: int, turns: int) -> Asking:
+    """Asks through a group of cells on a twin of its own."""
+
+    def ask(group: str, cells: list[Cell]) -> Generator[Verdict]:
+        try:
+            with house(group) as twin:
+                runner = Cells(twin, shoppers, turns)
+                for cell in cells:
+                    yield _judged(runner, cell)
+        except CannotInvoke as error:
+            yield from (verdict.broken_off(cell, error.message) for cell in cells)
+
+    return ask
 
 
 def _judged(runner: Cells, cell: Cell) -> Verdict:

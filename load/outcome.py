@@ -111,12 +111,10 @@ class Outcome:
         if busy is None:
             return "unknown: only a twin tells what it takes"
         parts = (self.twin_cores or 0, self.environments_cores or 0, self.load_cores or 0)
-        told = "twin {:.2f}, functions {:.2f}, load {:.2f}".format(*parts)
+        told = "{:.2f} of {} cores are busy (twin {:.2f}, functions {:.2f}, load {:.2f})".format(busy, cores, *parts)
         if parts[0] >= BUSY_CORES:
-            return f"the twin's one process, with AWS and the gateway emulated in it, of {cores} cores ({told})"
-        if busy >= BUSY_CORES * cores:
-            return f"the machine: {busy:.2f} of {cores} cores are busy ({told})"
-        return f"nothing that is measured: {busy:.2f} of {cores} cores are busy ({told})"
+            return f"the one process of the twin, in which AWS and the gateway are emulated: {told}"
+        return f"the machine: {told}" if busy >= BUSY_CORES * cores else f"not the machine: {told}"
 
 
 def of(run: Run, traffic: Traffic) -> Outcome:

@@ -78,11 +78,9 @@ def limits(outcomes: Sequence[Outcome]) -> list[str]:
     """Where the limit is and what limits, a sentence for each rate that was not held, or one."""
     cores = int(machine()["cores"])
     broken = [_broken(it, cores) for it in outcomes if not it.holds()]
-    highest = outcomes[-1]
-    reached = (
-        f"The limit was not reached at {highest.rate:g} turns a second; what limits is {highest.limited_by(cores)}."
-    )
-    return broken or [reached]
+    highest = max(outcomes, key=lambda it: it.rate)
+    reached = f"The limit was not reached at {highest.rate:g} turns a second; what comes nearest to it is "
+    return broken or [f"{reached}{highest.limited_by(cores)}."]
 
 
 def _broken(outcome: Outcome, cores: int) -> str:

@@ -1,4 +1,4 @@
-"""What each hour of a JST day cost, by all of the day's ledger lines, each of which is read once.
+"""What each hour of a JST day cost, by all of the day's ledger lines, each of which is added up once.
 
 Lines are only ever added, so that the sums are kept up by what is new, and only when the day's counter has changed.
 """

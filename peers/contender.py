@@ -166,18 +166,17 @@ MAKERS: dict[str, Callable[[str, list[str], float], Client]] = {
 
 
 def asked(client: Client, question: str, patience_s: float, past_it_s: float) -> dict[str, Any]:
-    """Ask once: what came, when and how it ended, and `heard_characters`, what came within the patience.
+    """Ask once: what came, when and how it ended.
 
-    The next question waits for the end: what goes on must not take the processor from another's.
+    The next question waits for the end, for at most `past_it_s` more than the patience: what goes on takes the
+    processor from it.
     """
     began = time.perf_counter()
     told: dict[str, Any] = {"first_text_s": None, "total_s": patience_s + past_it_s, "text": "", "error": NO_END}
     asking = threading.Thread(target=_listen, args=(client, question, began, told), daemon=True)
     asking.start()
-    asking.join(patience_s)
-    heard_characters = len(told["text"])
-    asking.join(past_it_s)
-    return told | {"heard_characters": heard_characters}
+    asking.join(patience_s + past_it_s)
+    return dict(told)
 
 
 def _listen(client: Client, question: str, began: float, told: dict[str, Any]) -> None:

@@ -67,7 +67,6 @@ class Answer:
     first_text_s: float | None
     total_s: float
     end: str
-    heard_characters: int  # those that came within the patience
 
     @property
     def late(self) -> bool:
@@ -158,17 +157,17 @@ def of_peer(question: str, heard: Mapping[str, Any]) -> Answer:
         end = str(heard["error"])
     else:
         end = "whole" if is_exact(question, heard["text"], "complete") else "truncated"
-    return Answer(heard["first_text_s"], heard["total_s"], end, heard["heard_characters"])
+    return Answer(heard["first_text_s"], heard["total_s"], end)
 
 
-def of_ours(asked: Asked, heard_characters: int) -> Answer:
+def of_ours(asked: Asked) -> Answer:
     """Our answer, judged by its last frame and its text."""
     if asked.total_ms is None:
-        return Answer(_seconds(asked.first_text_ms), shopper.PATIENCE_S, NO_END, heard_characters)
+        return Answer(_seconds(asked.first_text_ms), shopper.PATIENCE_S, NO_END)
     finish = str(asked.turn.end["finish"]) if asked.turn.end else ""
     exact = bool(finish) and is_exact(asked.planned.question, asked.turn.text, finish)
     end = asked.outcome if not finish else "wrong" if not exact else {"complete": "whole"}.get(finish, finish)
-    return Answer(_seconds(asked.first_text_ms), asked.total_ms / 1000, end, heard_characters)
+    return Answer(_seconds(asked.first_text_ms), asked.total_ms / 1000, end)
 
 
 def _seconds(milliseconds: float | None) -> float | None:
@@ -190,18 +189,11 @@ async def _ask_ours(house: House, questions: Sequence[str]) -> list[Answer]:
         await line.open(time.monotonic() + 20)
         one = Shopper(line)
         for question in questions:
-            answers.append(await _heard_out(one, question))
+            asked = Asked(Planned(0.0, 0, "", question), turn=Turn(question, None))
+            await one.ask(asked, time.monotonic())
+            answers.append(of_ours(asked))
         await line.close()
     return answers
-
-
-async def _heard_out(one: Shopper, question: str) -> Answer:
-    asked = Asked(Planned(0.0, 0, "", question), turn=Turn(question, None))
-    asking = asyncio.create_task(one.ask(asked, time.monotonic()))
-    await asyncio.wait((asking,), timeout=PATIENCE_S)
-    heard_characters = len(asked.turn.text)
-    await asking
-    return of_ours(asked, heard_characters)
 
 
 def _questions() -> Iterator[str]:

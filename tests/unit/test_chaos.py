@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
+import time
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from chaos import matrix, report, verdict
+from chaos.__main__ import Matrix
 from chaos.matrix import Cell
 from chaos.questions import FORMS, Expected, is_exact, question
 from chaos.verdict import Books, Verdict
@@ -25,6 +29,10 @@ from mangaassist.chat import phrases
 from mangaassist.knowledge import catalogue, notes
 from mangaassist.knowledge.product import Product
 from mangaassist.routing import question as reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 CELL = Cell("search", "hang", 0.3)
 A_NOTE = notes.asked("", [Product(next(iter(catalogue.works().values())))])
@@ -132,6 +140,7 @@ def test_an_emulated_answer_is_exact_and_nothing_else_is(number: int, notes: str
     assert not is_exact(question(number + len(FORMS)), text, "complete")
 
 
+@settings(deadline=None)  # the first one reads the catalogue
 @given(number=st.integers(0, 11), notes=st.sampled_from(["", A_NOTE]), share=st.floats(0, 1))
 def test_every_beginning_of_an_answer_is_one_and_a_changed_one_is_none(number: int, notes: str, share: float) -> None:
     asked = question(number)
@@ -341,3 +350,47 @@ def test_the_page_of_docs_tells_all_cells_and_their_sum() -> None:
 def test_cells_that_do_not_hold_are_told_first() -> None:
     results = [judged([answered()], [line()], BEFORE, AFTER), verdict.broken_off(CELL, "ConnectTimeout")]
     assert report.Totals.of(results).sentence().startswith("1 of 2 hold, 1 broke off. Of 1 turns")
+
+
+def all_of(cells: list[Cell], out: Path, asking: Any, known: tuple[Verdict, ...] = ()) -> Matrix:
+    found = Matrix(cells, out, Console(file=io.StringIO()), known)
+    found.run(2, asking, lambda: None)
+    return found
+
+
+def test_groups_at_once_are_told_in_the_order_of_the_cells_and_stand_in_the_document(tmp_path: Path) -> None:
+    cells = matrix.quick()
+    asking = lambda _group, some: (verdict.broken_off(cell, "nothing") for cell in reversed(some))  # noqa: E731
+    found = all_of(cells, tmp_path / "chaos.json", asking)
+    assert [it.cell for it in found.verdicts] == cells
+    assert report.read((tmp_path / "chaos.json").read_text("utf-8")) == found.verdicts
+
+
+def test_a_run_that_is_resumed_asks_only_through_what_is_not_known(tmp_path: Path) -> None:
+    cells = matrix.quick()
+    asked: list[Cell] = []
+
+    def asking(_group: str, some: list[Cell]) -> Iterator[Verdict]:
+        asked.extend(some)
+        yield from (verdict.broken_off(cell, "nothing") for cell in some)
+
+    known = tuple(verdict.broken_off(cell, "known") for cell in cells[:3])
+    found = all_of(cells, tmp_path / "chaos.json", asking, known)
+    assert set(asked) == set(cells[3:])
+    assert [it.broke_off for it in found.verdicts] == ["known"] * 3 + ["nothing"] * (len(cells) - 3)
+
+
+def test_what_nobody_foresaw_in_a_group_begins_no_other_and_comes_out(tmp_path: Path) -> None:
+    begun: list[str] = []
+
+    def asking(group: str, some: list[Cell]) -> Iterator[Verdict]:
+        begun.append(group)
+        if group == "all models on demand":
+            raise ZeroDivisionError
+        for cell in some:
+            time.sleep(0.05)
+            yield verdict.broken_off(cell, "nothing")
+
+    with pytest.raises(ZeroDivisionError):
+        all_of(matrix.whole(), tmp_path / "chaos.json", asking)
+    assert len(begun) < len(matrix.GROUPS)

@@ -149,9 +149,9 @@ def test_what_limits_is_told_by_who_is_busy() -> None:
         samples = [sample(0, 1), sample(60, 1, cpu_s=60 * cpu, functions_s=60 * functions)]
         return outcome.of(Run([asked(1)], samples), TRAFFIC).limited_by(2)
 
-    assert limit(0.95, 0.3).startswith("the twin's one process")
+    assert limit(0.95, 0.3).startswith("the one process of the twin")
     assert limit(0.7, 1.1).startswith("the machine: 1.80 of 2 cores are busy (twin 0.70, functions 1.10, load 0.00)")
-    assert limit(0.2, 0.2).startswith("nothing that is measured")
+    assert limit(0.2, 0.2).startswith("not the machine: 0.40 of 2 cores")
     assert outcome.of(Run([asked(1)]), TRAFFIC).limited_by(2).startswith("unknown")
 
 
