@@ -109,7 +109,7 @@ def main(
         raise click.UsageError("--steady needs a system that tells of its processes in /proc, such as Linux")
     if url and stall_share:
         raise click.UsageError("--stalls are of a twin that is started for the load: not with --url")
-    shares = (complex_share, catalogue_share, drop_share)
+    shares = (complex_share, catalogue_share, drop_share, stall_share)
     traffic = Traffic(RATE, seconds, warm_up_s, hours, think_s, turns_each, *shares)
     runs: list[tuple[Run, Outcome]] = []
     for rate in rates or (traffic.rate,):
@@ -124,7 +124,8 @@ def main(
         report.page(runs, traffic).write(out)
         out.with_suffix(".json").write_text(json.dumps(report.document(outcomes, traffic), indent=2), "utf-8")
         _show(outcomes)
-        click.echo(f"{report.verdict(outcomes)}\n{' '.join(report.limits(outcomes))}\n{out} has the plots")
+        told = (report.verdict(outcomes), *report.limits(outcomes), f"{out} has the plots")
+        click.echo("\n".join(told))
     if write:
         command = "make load ARGS=" + shlex.quote(shlex.join(sys.argv[1:]))
         title = "Soak" if steady else "Load"

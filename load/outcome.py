@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from load.shopper import Asked
 
 PROMISE_MS = 3_000
+PROMISED_SHARE = 0.99
 NEVER = math.inf
 COMPLETE, CATALOGUE, KEPT = "complete", "catalogue", "kept"  # as `end` has them: finish, targets
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 BUSY_CORES = 0.85  # of all cores: nothing is left for more
 SETTLING_SHARE = 0.3  # of a run, after which memory, threads and sockets should not grow any more
-# What must not grow, by which of a sample's figures, and by how much a mean may move. The twin's own memory may: its
-# emulators keep every turn.
+# What must not grow, by which of a sample's figures, and by how much a mean may move. Pools keep as many connections as
+# were ever in use at once, and a rare burst adds a few; in a soak, one left behind by each stall would be a hundred.
+# The twin's own memory may grow: its emulators keep every turn.
 STEADY: Mapping[str, tuple[str, float]] = {
     "MB of the functions' processes": ("environments_memory_mb", 10.0),
     "threads of the functions' processes": ("environments_threads", 2.0),
-    "sockets of the functions' processes": ("environments_sockets", 4.0),
+    "sockets of the functions' processes": ("environments_sockets", 10.0),
     "threads of the twin": ("threads", 6.0),
     "sockets of the twin": ("sockets", 12.0),
 }
@@ -40,6 +42,7 @@ class Outcome:
 
     rate: float
     seconds: float
+    wanted_share: float  # of turns that must be served whole by a model, or a kept answer
     asked: int  # with those of the warm-up
     started: int
     ended_per_s: float
@@ -89,14 +92,14 @@ class Outcome:
         """Why it could not go on like this for ever, in words."""
         return [*([] if self.holds() else [f"{self.rate:g} turns a second were not held"]), *self.growing]
 
-    def holds(self, promised_share: float = 0.99) -> bool:
+    def holds(self) -> bool:
         """Whether the place served this rate as it should: nothing lost or failed, models asked, text in time."""
         errors = any(name.startswith("error") for name in self.outcomes)
         return (
             not self.failures
             and not errors
-            and self.answered_share >= promised_share
-            and self.within_promise >= promised_share
+            and self.answered_share >= self.wanted_share
+            and self.within_promise >= PROMISED_SHARE
         )
 
     def busy_cores(self) -> float | None:
@@ -126,6 +129,8 @@ def of(run: Run, traffic: Traffic) -> Outcome:
     return Outcome(
         rate=traffic.rate,
         seconds=traffic.seconds,
+        # Who meets a stall may end with the catalogue, and while it keeps a breaker open as many others.
+        wanted_share=PROMISED_SHARE - 2 * traffic.stall_share,
         asked=len(run.asked),
         started=len(counted),
         ended_per_s=_ended_within(run.asked, traffic.seconds) / traffic.seconds,

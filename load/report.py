@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from load.schedule import Traffic
 
 RAISED = "The emulated models' quotas are a hundred times those of their profiles, so that they limit nothing."
+HELD = (
+    "All times are from the instant at which a question was to be asked, so that waiting for a connection or for the "
+    "answer before counts. A rate is held when nothing is lost or refused, {:.0%} are served whole by a model or a "
+    "kept answer, and 99 % of all have text within 3 s."
+)
+STALLED = (
+    " {:.0%} of the calls of models stall after some tokens: who meets that gets the next model's words or, where the "
+    "chain has no other, the catalogue's, and so may others while a breaker is open."
+)
 COLUMNS = (
     "asked/s",
     "ended/s",
@@ -140,9 +149,7 @@ def markdown(outcomes: Sequence[Outcome], traffic: Traffic, command: str, title:
         *(f"| {' | '.join(row(it))} |" for it in outcomes),
         "",
         *([RAISED, ""] if any(it.twin_cores is not None for it in outcomes) else []),
-        "All times are from the instant at which a question was to be asked, so that waiting for a connection or for",
-        "the answer before counts. A rate is held when nothing is lost or refused, 99 % are served whole by a model or",
-        "a kept answer, and 99 % of all have text within 3 s.",
+        HELD.format(min(it.wanted_share for it in outcomes)),
         "",
         "What the processes held, as a mean of the first and of the last fifth of a run's last two thirds:",
         "",
@@ -161,6 +168,7 @@ def described(traffic: Traffic) -> str:
         f"complex and {traffic.catalogue_share:.0%} about the catalogue, all from the labelled questions. A shopper "
         f"thinks for {traffic.think_s:g} s between questions and asks {traffic.turns_each:g} on average; "
         f"{traffic.drop_share:.0%} of answers lose their connection and are resumed over another."
+        + (STALLED.format(traffic.stall_share) if traffic.stall_share else "")
     )
 
 

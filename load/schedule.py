@@ -40,6 +40,7 @@ class Traffic:
     complex_share: float = 0.1
     catalogue_share: float = 0.3
     drop_share: float = 0.02  # turns that lose their connection while they are answered
+    stall_share: float = 0.0  # calls of models that stall
 
 
 @dataclass(frozen=True, slots=True)

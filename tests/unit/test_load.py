@@ -175,6 +175,20 @@ def test_a_rate_that_is_not_held_is_no_steady_one() -> None:
     assert result.unsteady[0] == "40 turns a second were not held"
 
 
+def test_of_turns_that_meet_a_stall_the_catalogue_may_have_some_and_no_more() -> None:
+    stalling = replace(TRAFFIC, stall_share=0.02)
+
+    def ran(by_catalogue: int, traffic: Traffic) -> outcome.Outcome:
+        return outcome.of(Run([*map(asked, range(58)), *[asked(1, target="catalogue")] * by_catalogue]), traffic)
+
+    assert not ran(2, TRAFFIC).holds()
+    assert ran(2, stalling).holds()
+    assert not ran(4, stalling).holds()
+    told = report.markdown([ran(2, stalling)], stalling, "make soak", "Soak")
+    assert "95% are served whole" in told
+    assert "2% of the calls of models stall" in told
+
+
 def test_instants_are_counted_by_their_second() -> None:
     assert outcome.per_second([-0.5, 0.0, 0.9, 2.5, 3.0], 3) == [2, 0, 1]
 
