@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 BOUGHT_BY_DAY, BOUGHT_FOR_EVENING = "bought by the hour (by day)", "bought by the hour (evening)"
-TABLES, POSTS, HANDSHAKES = "tables (DynamoDB)", "posts (gateway)", "handshakes (SSM and tables)"
+TABLES, POSTS = "tables (DynamoDB)", "posts (gateway)"
+HANDSHAKES_JUDGED, HANDSHAKES_COUNTED = "handshakes (SSM)", "handshakes (tables)"  # the first comes before the second
+HANDSHAKES = (HANDSHAKES_JUDGED, HANDSHAKES_COUNTED)
 GROUPS: Mapping[str, tuple[str, ...]] = {  # what fails, and by which keys the twin knows it
     "quality model": ("ondemand-sonnet",),
     "fast model": ("ondemand-haiku",),
@@ -22,7 +24,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # what fails, and by which keys the t
     "cache (Redis)": ("cache",),
     TABLES: ("dynamodb",),
     POSTS: ("gateway",),
-    HANDSHAKES: ("ssm", "dynamodb"),
+    HANDSHAKES_JUDGED: ("ssm",),
+    HANDSHAKES_COUNTED: ("dynamodb",),
 }
 FAULTS = ("throttle", "unavailable", "hang", "slow", "cut", "stall", "garbage", "denied")
 SHARES = (0.01, 0.3, 1.0)
@@ -80,7 +83,7 @@ class Cell:
     @property
     def silences(self) -> bool:
         """Whether nothing can reach a shopper, or no shopper connect, while it lasts."""
-        return self.group in (POSTS, HANDSHAKES) and self.share == 1 and self.fault != "slow"
+        return self.group in (POSTS, *HANDSHAKES) and self.share == 1 and self.fault != "slow"
 
     @property
     def wants_bought(self) -> bool:
@@ -105,12 +108,12 @@ class Cell:
     @property
     def runs_again(self) -> bool:
         """Whether a turn's answer or its record may get lost, so that its message is asked again and runs anew."""
-        return self.group in (CONNECTION, HANDLER, POSTS, TABLES, HANDSHAKES)
+        return self.group in (CONNECTION, HANDLER, POSTS, TABLES, HANDSHAKES_COUNTED)
 
     @property
     def loses_accounts(self) -> bool:
         """Whether the accounts may be told by the log alone: the tables fail, or who keeps them is dead."""
-        return self.group in (TABLES, HANDSHAKES, HANDLER)
+        return self.group in (TABLES, HANDSHAKES_COUNTED, HANDLER)
 
 
 def whole() -> list[Cell]:

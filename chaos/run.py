@@ -84,7 +84,7 @@ class Cells:
             # New ones each time: where the tables fail a place is not given back, and five of them are a user's all.
             users = [f"chaos-{next(self._users)}" for _ in range(self.shoppers)]
             lines = [Line(self.house.url, tokens, user, self.house.page) for user in users]
-            if cell.group != HANDSHAKES:
+            if cell.group not in HANDSHAKES:
                 await asyncio.gather(*(line.open(time.monotonic() + CONNECT_S) for line in lines))
             if cell.scripted:
                 await asyncio.to_thread(self.house.put, "faults", cell.scripted)
