@@ -113,6 +113,11 @@ class Matrix:
                 raise
 
     @property
+    def _others(self) -> list[Verdict]:
+        """Those of a document that is gone on with which this run does not ask for: they stay in it."""
+        return [verdict for cell, verdict in self._known.items() if cell not in self._cells]
+
+    @property
     def _missing(self) -> list[Cell]:
         return [cell for cell in self._cells if cell not in self._known]
 
@@ -127,7 +132,8 @@ class Matrix:
     def _enter(self, found: Verdict) -> None:
         with self._lock:
             self._known[found.cell] = found
-            self._out.write_text(json.dumps(report.document(self.verdicts), ensure_ascii=False, indent=1), "utf-8")
+            told = report.document([*self.verdicts, *self._others])
+            self._out.write_text(json.dumps(told, ensure_ascii=False, indent=1), "utf-8")
         self._console.print(f"{found.cell.name}: {' · '.join(report.row(found)[1:])}", markup=False)
         for text in found.inexact:
             self._console.print(f"  inexact: {text}", markup=False)

@@ -121,12 +121,13 @@ def _how(shoppers: int, turns: int, at_once: int) -> tuple[str, ...]:
         f"""{shoppers} shoppers ask the twin over real WebSockets, {turns} questions each, one after the other, in
         Japanese and English, about orders, the catalogue and in depth, and hear their answers out. Cells of so many
         groups at once, each on a twin of its own, share the machine: {at_once}. Each cell meets functions that remember
-        nothing of the one before. The trouble goes on until all are heard, or, where nothing
-        can be posted, for {SILENCED_S:g} s. A percentage is that of the calls (or connections) that fail by chance,
-        after a first one that fails for certain; of models, which are called once or twice a turn, 1 % is just that
-        first one. A slow model takes {SLOW_MODEL["first_token_ms"] / 1000:g} s to its first token, another slow
-        dependency {SLOW_DEPENDENCY_MS:g} ms; a model's cut and stall come after {BREAKS_AFTER_TOKENS} tokens. Functions
-        are killed {KILLS} times, while a model speaks.""",
+        nothing of the one before. The trouble goes on until all are heard, or, where nothing can be posted or nobody
+        connect, for {SILENCED_S:g} s. Connections are open before it begins, but for those of the cells about
+        handshakes: there the wait for the connection counts. A percentage is that of the calls (or connections) that
+        fail by chance, after a first one that fails for certain; of models, which are called once or twice a turn, 1 %
+        is just that first one. A slow model takes {SLOW_MODEL["first_token_ms"] / 1000:g} s to its first token, another
+        slow dependency {SLOW_DEPENDENCY_MS:g} ms; a model's cut and stall come after {BREAKS_AFTER_TOKENS} tokens.
+        Functions are killed {KILLS} times, while a model speaks.""",
         """*met*: calls that met the fault, lost connections, or events under way in what was killed. *text ≤ 3 s*:
         turns whose shopper saw text within 3 s of asking. *longest*: until the last frame. *no answer*: turns that
         ended in an error, by its code. *ledger*: turns that called a model and whose line agrees with what their `end`

@@ -113,11 +113,12 @@ async def _run(place: Place, planned: Sequence[Planned], progress: Callable[[Run
         await _try_door(Line(place.url, tokens, "load-0", place.origin))
         starts_s = planned[0].at_s - CONNECT_AHEAD_S if planned else 0.0
         began = asyncio.get_running_loop().time() - starts_s
-        lines = {number: Line(place.url, tokens, f"load-{number}", place.origin) for number in by_shopper(planned)}
+        shares = by_shopper(planned)
+        lines = {number: Line(place.url, tokens, f"load-{number}", place.origin) for number in shares}
         watch = asyncio.create_task(_watch(place, client, began, result, progress))
         try:
             async with asyncio.TaskGroup() as shoppers:
-                for number, turns in by_shopper(planned).items():
+                for number, turns in shares.items():
                     shoppers.create_task(Shopper(lines[number], began).ask_all(turns, result.asked))
         finally:
             watch.cancel()

@@ -382,6 +382,16 @@ def test_a_run_that_is_resumed_asks_only_through_what_is_not_known(tmp_path: Pat
     assert [it.broke_off for it in found.verdicts] == ["known"] * 3 + ["nothing"] * (len(cells) - 3)
 
 
+def test_a_part_that_is_resumed_keeps_the_rest_of_the_document(tmp_path: Path) -> None:
+    first, second, *_ = matrix.quick()
+    known = (verdict.broken_off(first, "known"),)
+    found = all_of(
+        [second], tmp_path / "chaos.json", lambda _, it: (verdict.broken_off(cell, "") for cell in it), known
+    )
+    assert [it.cell for it in found.verdicts] == [second]
+    assert {it.cell for it in report.read((tmp_path / "chaos.json").read_text("utf-8"))} == {first, second}
+
+
 def test_what_nobody_foresaw_in_a_group_begins_no_other_and_comes_out(tmp_path: Path) -> None:
     begun: list[str] = []
 
